@@ -1,0 +1,306 @@
+"""From readings to `Energy`: integrate power, unwrap counters, count gaps.
+
+A sensor returns `Reading`s on `Channel`s and knows nothing more. What a channel gives is either the cumulated energy
+of a device (`counter`, J) or its power at an instant (`power`, W). `integrate` turns them into energy over any
+window, and is the one place that decides what a reading is worth:
+
+- a counter that steps back has wrapped, if its range is known and the unwrapped step is one that the device can draw;
+  otherwise it was reset, and that step is a gap;
+- a step that the device could not have drawn (rated power × time) is a fault, and a gap;
+- a power that is negative, not finite or above what the device can draw is a fault;
+- two power readings further apart than three intervals are a gap;
+- a gap is never zero: its energy lies between none and rated power × time, and takes the basis `assumed`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite
+from typing import Literal
+
+from lowcarb.core.estimate import Basis, Estimate, total
+from lowcarb.core.hardware import DeviceKind
+
+GAP_INTERVALS = 3.0
+"""Readings further apart than this many intervals leave the time between them uncovered."""
+RATED_MARGIN = 1.5
+"""A device may draw more than its rated power for a moment; beyond this ratio a reading is a fault.
+Transients of GPUs reach about 1.5 × the limit over milliseconds; a mean over a sampling interval stays below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One quantity that a sensor reads, of one device."""
+
+    id: str
+    device: str
+    """The physical device, so that each joule is counted once: a UUID where there is one."""
+    kind: DeviceKind
+    quantity: Literal["counter", "power"]
+    sensor: str
+    basis: Basis
+    low_ratio: float
+    """True value over reading, at least: 0.95 for a sensor that may read 5 % high."""
+    high_ratio: float
+    rated_w: float | None
+    """The most that the device draws for longer than a moment [W]; None where nobody knows."""
+    range_j: float | None = None
+    """A counter's value at which it starts again from zero [J]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a sensor returned: a value [J or W] on a channel at a time [s] of the monotonic clock."""
+
+    at_s: float
+    channel: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEnergy:
+    """The energy of one device over a window."""
+
+    device: str
+    kind: DeviceKind
+    sensor: str
+    energy_j: Estimate
+    coverage: float
+    """Share of the window that readings cover, 0 to 1."""
+    gaps_s: float
+    """Time in the window that no reading covers [s]; its energy is in `energy_j`, estimated."""
+    faults: tuple[str, ...] = ()
+    """What was wrong with readings, one line a kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """The energy of a run, by device, each device once."""
+
+    duration_s: float
+    devices: tuple[DeviceEnergy, ...]
+
+    @property
+    def energy_j(self) -> Estimate:
+        """All devices together [J]."""
+        return total(device.energy_j for device in self.devices)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the window that readings cover: the worst of the devices, and 0 without any."""
+        return min((device.coverage for device in self.devices), default=0.0)
+
+    @property
+    def gaps_s(self) -> float:
+        """Uncovered time [s]: that of the worst device, and all of it without any."""
+        return max((device.gaps_s for device in self.devices), default=self.duration_s)
+
+    @property
+    def measured_share(self) -> float:
+        """Share of the energy (mid) that was read off a sensor, 0 to 1."""
+        whole = self.energy_j.mid
+        measured = sum(device.energy_j.mid for device in self.devices if device.energy_j.basis == "measured")
+        return measured / whole if whole > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A stretch between two good readings and the energy drawn in it."""
+
+    start_s: float
+    end_s: float
+    joules: float
+
+    def within(self, start_s: float, end_s: float) -> tuple[float, float]:
+        """Covered time [s] and energy [J] of the part of this stretch that lies in a window."""
+        covered = min(self.end_s, end_s) - max(self.start_s, start_s)
+        return (covered, self.joules * covered / (self.end_s - self.start_s)) if covered > 0 else (0.0, 0.0)
+
+
+def integrate(
+    channels: Sequence[Channel], readings: Iterable[Reading], start_s: float, end_s: float, interval_s: float
+) -> Energy:
+    """Energy of every device between two times of the monotonic clock.
+
+    Readings of a channel that is not listed are left out. Where two channels give the same device, the first listed
+    wins: list the better sensor first.
+
+    Args:
+        channels: what the sensors read.
+        readings: in any order; a few from before and after the window make its ends exact.
+        start_s: start of the window [s].
+        end_s: end of the window [s], not before its start.
+        interval_s: time between readings that the meter aimed at [s].
+    """
+    if end_s < start_s:
+        raise ValueError(f"a window ends at {end_s}, before it starts at {start_s}")
+    series: dict[str, list[Reading]] = {channel.id: [] for channel in channels}
+    for reading in readings:
+        if reading.channel in series:
+            series[reading.channel].append(reading)
+    devices: dict[str, DeviceEnergy] = {}
+    for channel in channels:
+        if channel.device not in devices:
+            ordered = sorted(series[channel.id], key=lambda reading: reading.at_s)
+            devices[channel.device] = _device_energy(channel, ordered, start_s, end_s, interval_s)
+    return Energy(end_s - start_s, tuple(devices.values()))
+
+
+def _device_energy(
+    channel: Channel, readings: Sequence[Reading], start_s: float, end_s: float, interval_s: float
+) -> DeviceEnergy:
+    segments, faults = (_counter_segments if channel.quantity == "counter" else _power_segments)(
+        channel, readings, interval_s
+    )
+    segments = _held_at_the_ends(segments, start_s, end_s, interval_s)
+    parts = [segment.within(start_s, end_s) for segment in segments]
+    covered_s, joules = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    duration_s = end_s - start_s
+    gaps_s = max(0.0, duration_s - covered_s)
+    if gaps_s <= 1e-9 * max(1.0, duration_s):
+        gaps_s = 0.0
+    energy = Estimate(joules * channel.low_ratio, joules, joules * channel.high_ratio, channel.basis)
+    if gaps_s > 0:
+        energy += _gap_energy(channel, gaps_s, covered_s, joules)
+    return DeviceEnergy(
+        device=channel.device,
+        kind=channel.kind,
+        sensor=channel.sensor,
+        energy_j=energy,
+        coverage=1.0 if duration_s == 0 else 1.0 - gaps_s / duration_s,
+        gaps_s=gaps_s,
+        faults=_tally(faults),
+    )
+
+
+def _counter_segments(
+    channel: Channel, readings: Sequence[Reading], interval_s: float
+) -> tuple[list[_Segment], list[str]]:
+    """Stretches between counter readings. A long stretch is no gap: the counter went on counting."""
+    del interval_s
+    segments, faults = [], []
+    good = [r for r in readings if isfinite(r.value) and r.value >= 0]
+    faults += ["reading negative or not a number"] * (len(readings) - len(good))
+    for before, after in pairwise(good):
+        elapsed_s = after.at_s - before.at_s
+        if elapsed_s <= 0:
+            continue
+        step = after.value - before.value
+        if step < 0:
+            if channel.range_j is None or not _can_draw(channel, step + channel.range_j, elapsed_s):
+                faults.append("counter was reset")
+                continue
+            step += channel.range_j
+        elif not _can_draw(channel, step, elapsed_s):
+            faults.append("counter jumped by more than the device can draw")
+            continue
+        segments.append(_Segment(before.at_s, after.at_s, step))
+    return segments, faults
+
+
+def _power_segments(
+    channel: Channel, readings: Sequence[Reading], interval_s: float
+) -> tuple[list[_Segment], list[str]]:
+    """Stretches between power readings, by the trapezoid rule."""
+    segments, faults = [], []
+    good = [r for r in readings if isfinite(r.value) and r.value >= 0 and _can_draw(channel, r.value, 1.0)]
+    faults += ["power negative, not a number or above what the device can draw"] * (len(readings) - len(good))
+    for before, after in pairwise(good):
+        elapsed_s = after.at_s - before.at_s
+        if 0 < elapsed_s <= GAP_INTERVALS * interval_s:
+            segments.append(_Segment(before.at_s, after.at_s, 0.5 * (before.value + after.value) * elapsed_s))
+    return segments, faults
+
+
+def _can_draw(channel: Channel, joules: float, elapsed_s: float) -> bool:
+    return channel.rated_w is None or joules <= channel.rated_w * RATED_MARGIN * elapsed_s
+
+
+def _held_at_the_ends(segments: list[_Segment], start_s: float, end_s: float, interval_s: float) -> list[_Segment]:
+    """The stretches, the first and last prolonged at their own power over at most one interval.
+
+    A phase begins and ends between two readings; that rest is no gap.
+    """
+    if not segments:
+        return segments
+    first, last = segments[0], segments[-1]
+    held = list(segments)
+    lead_s, rest_s = first.start_s - start_s, end_s - last.end_s
+    if 0 < lead_s <= interval_s:
+        held.insert(0, _Segment(start_s, first.start_s, first.joules / (first.end_s - first.start_s) * lead_s))
+    if 0 < rest_s <= interval_s:
+        held.append(_Segment(last.end_s, end_s, last.joules / (last.end_s - last.start_s) * rest_s))
+    return held
+
+
+def _gap_energy(channel: Channel, gaps_s: float, covered_s: float, joules: float) -> Estimate:
+    """Energy of uncovered time [J]: from none to rated power, at the mean power of the covered time."""
+    mean_w = joules / covered_s if covered_s > 0 else None
+    if channel.rated_w is None:
+        most_w = 2.0 * mean_w if mean_w is not None else 0.0
+    else:
+        most_w = channel.rated_w
+    mid_w = mean_w if mean_w is not None else 0.5 * most_w
+    return Estimate(0.0, mid_w * gaps_s, max(most_w, mid_w) * gaps_s, "assumed")
+
+
+def _tally(faults: Sequence[str]) -> tuple[str, ...]:
+    counts: dict[str, int] = {}
+    for fault in faults:
+        counts[fault] = counts.get(fault, 0) + 1
+    return tuple(f"{fault} ({count} ×)" for fault, count in counts.items())
+
+
+def power_at(channels: Sequence[Channel], readings: Sequence[Reading], at_s: float, span_s: float) -> float:
+    """Mean power of all devices [W] over the last `span_s` seconds before a time; for a progress line."""
+    recent = readings[bisect_left(readings, at_s - 2 * span_s, key=lambda reading: reading.at_s) :]
+    energy = integrate(channels, recent, at_s - span_s, at_s, span_s)
+    return energy.energy_j.mid / span_s
+
+
+def without(energy: Energy, kinds: Iterable[str]) -> Energy:
+    """The same energy less the devices of some kinds, such as a machine total that contains the others."""
+    left_out = frozenset(kinds)
+    return Energy(energy.duration_s, tuple(d for d in energy.devices if d.kind not in left_out))
+
+
+def energy_as_dict(energy: Energy) -> Mapping[str, object]:
+    """The JSON form of an energy: what the ledger keeps, and what any site can be applied to later."""
+    return {
+        "duration_s": energy.duration_s,
+        "coverage": energy.coverage,
+        "gaps_s": energy.gaps_s,
+        "measured_share": energy.measured_share,
+        "devices": [
+            {
+                "device": device.device,
+                "kind": device.kind,
+                "sensor": device.sensor,
+                "energy_j": device.energy_j.as_dict(),
+                "coverage": device.coverage,
+                "gaps_s": device.gaps_s,
+                "faults": list(device.faults),
+            }
+            for device in energy.devices
+        ],
+    }
+
+
+def energy_from_dict(document: Mapping[str, object]) -> Energy:
+    """The energy whose JSON form this is."""
+    devices = tuple(
+        DeviceEnergy(
+            device=one["device"],
+            kind=one["kind"],
+            sensor=one["sensor"],
+            energy_j=Estimate.from_dict(one["energy_j"]),
+            coverage=one["coverage"],
+            gaps_s=one["gaps_s"],
+            faults=tuple(one["faults"]),
+        )
+        for one in document["devices"]  # type: ignore[attr-defined]  # checked where it was written
+    )
+    return Energy(float(document["duration_s"]), devices)  # type: ignore[arg-type]
