@@ -5,7 +5,7 @@ of a device (`counter`, J) or its power at an instant (`power`, W). `integrate` 
 window, and is the one place that decides what a reading is worth:
 
 - a counter that steps back has wrapped, if its range is known and the unwrapped step is one that the device can draw;
-  otherwise it was reset, and that step is a gap;
+  otherwise it was reset, and that step is a gap; so is a step in which it could have wrapped unseen;
 - a step that the device could not have drawn (rated power × time) is a fault, and a gap;
 - a power that is negative, not finite or above what the device can draw is a fault;
 - two power readings further apart than three intervals are a gap;
@@ -29,6 +29,15 @@ GAP_INTERVALS = 3.0
 RATED_MARGIN = 1.5
 """A device may draw more than its rated power for a moment; beyond this ratio a reading is a fault.
 Transients of GPUs reach about 1.5 × the limit over milliseconds; a mean over a sampling interval stays below."""
+
+MOST_W: Mapping[DeviceKind, float] = {
+    "gpu": 1400.0, "tpu": 1000.0, "npu": 1000.0, "cpu": 1000.0, "dram": 200.0, "machine": 15_000.0,
+}  # fmt: skip
+"""The most that one device of a kind draws [W], for a gap of a device whose rated power nobody knows: the largest
+rated power on the market in 2026, rounded up. `assumed`."""
+REFRESH_S = 0.2
+"""A counter shows its energy at most this late: NVML refreshes every 20 to 100 ms (Yang et al. 2023, arXiv
+2312.02741), RAPL every millisecond. Two readings closer together than this may show the energy of a longer time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,17 +197,25 @@ def _counter_segments(
         elapsed_s = after.at_s - before.at_s
         if elapsed_s <= 0:
             continue
-        step = after.value - before.value
-        if step < 0:
-            if channel.range_j is None or not _can_draw(channel, step + channel.range_j, elapsed_s):
-                faults.append("counter was reset")
-                continue
-            step += channel.range_j
-        elif not _can_draw(channel, step, elapsed_s):
-            faults.append("counter jumped by more than the device can draw")
-            continue
-        segments.append(_Segment(before.at_s, after.at_s, step))
+        step, fault = _step_j(channel, after.value - before.value, max(elapsed_s, REFRESH_S))
+        if fault:
+            faults.append(fault)
+        else:
+            segments.append(_Segment(before.at_s, after.at_s, step))
     return segments, faults
+
+
+def _step_j(channel: Channel, step: float, elapsed_s: float) -> tuple[float, str]:
+    """Energy of a counter's step [J], unwrapped; and what is wrong with it, or nothing."""
+    if step < 0:
+        if channel.range_j is None or not _can_draw(channel, step + channel.range_j, elapsed_s):
+            return 0.0, "counter was reset"
+        step += channel.range_j
+    elif not _can_draw(channel, step, elapsed_s):
+        return 0.0, "counter jumped by more than the device can draw"
+    if channel.range_j is not None and _can_draw(channel, step + channel.range_j, elapsed_s):
+        return 0.0, "counter may have wrapped unseen"
+    return step, ""
 
 
 def _power_segments(
@@ -216,7 +233,11 @@ def _power_segments(
 
 
 def _can_draw(channel: Channel, joules: float, elapsed_s: float) -> bool:
-    return channel.rated_w is None or joules <= channel.rated_w * RATED_MARGIN * elapsed_s
+    return joules <= _most_w(channel) * RATED_MARGIN * elapsed_s
+
+
+def _most_w(channel: Channel) -> float:
+    return MOST_W[channel.kind] if channel.rated_w is None else channel.rated_w
 
 
 def _held_at_the_ends(segments: list[_Segment], start_s: float, end_s: float, interval_s: float) -> list[_Segment]:
@@ -239,10 +260,7 @@ def _held_at_the_ends(segments: list[_Segment], start_s: float, end_s: float, in
 def _gap_energy(channel: Channel, gaps_s: float, covered_s: float, joules: float) -> Estimate:
     """Energy of uncovered time [J]: from none to rated power, at the mean power of the covered time."""
     mean_w = joules / covered_s if covered_s > 0 else None
-    if channel.rated_w is None:
-        most_w = 2.0 * mean_w if mean_w is not None else 0.0
-    else:
-        most_w = channel.rated_w
+    most_w = _most_w(channel)
     mid_w = mean_w if mean_w is not None else 0.5 * most_w
     return Estimate(0.0, mid_w * gaps_s, max(most_w, mid_w) * gaps_s, "assumed")
 

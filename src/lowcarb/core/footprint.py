@@ -1,9 +1,9 @@
 """Energy × site, machine → `Footprint`. A forecast and a measurement return this one type.
 
-    operational_g = energy × PUE × intensity                          (GHG Protocol scope 2, location-based)
-    embodied_g    = Σ devices (embodied / lifetime) × duration        (ISO/IEC 21031:2024, the term M)
-    water_l       = energy × WUE + energy × PUE × grid water          (Li et al. 2023, arXiv 2304.03271, eq. 1-3)
-    cost          = rent of the devices × duration, or energy × PUE × price where nothing is rented
+operational_g = energy × PUE × intensity                          (GHG Protocol scope 2, location-based)
+embodied_g    = Σ devices (embodied / lifetime) × duration        (ISO/IEC 21031:2024, the term M)
+water_l       = energy × WUE + energy × PUE × grid water          (Li et al. 2023, arXiv 2304.03271, eq. 1-3)
+cost          = rent of the devices × duration, or energy × PUE × price where nothing is rented
 """
 
 from __future__ import annotations

@@ -57,7 +57,14 @@ class Ledger(Protocol):
     """
 
     def begin(
-        self, *, attempt_id: str, key: str, kind: Literal["trial", "track"], name: str, study: str | None, started_ns: int
+        self,
+        *,
+        attempt_id: str,
+        key: str,
+        kind: Literal["trial", "track"],
+        name: str,
+        study: str | None,
+        started_ns: int,
     ) -> Attempt:
         """A new attempt, `running`, of the run with this key; the run is made at its first attempt.
 

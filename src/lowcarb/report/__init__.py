@@ -1,0 +1,1 @@
+"""Results → documents. Reports only read: they start no run and change no ledger."""

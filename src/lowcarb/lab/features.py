@@ -1,0 +1,160 @@
+"""Questions → windows of tokens → padded batches; and back from token positions to text.
+
+Order is drawn over questions, not windows, from the seed and the epoch alone: two arms with different tokenizers see the
+same questions in the same order, which is what makes their trials a pair.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from lowcarb.core.trial import Recipe
+from lowcarb.lab.data import Question
+
+IGNORED = -100
+"""Label that the loss leaves out, by PyTorch's convention."""
+GROUP_BATCHES = 16
+"""Batches of like length are drawn from so many batches of random order: enough to pad little, few enough to stay
+random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One stretch of a question with its paragraph, in tokens."""
+
+    question: int
+    """Number of the question in its set."""
+    ids: list[int]
+    types: list[int]
+    offsets: list[tuple[int, int] | None]
+    """Characters of the paragraph that each token covers; None for what is not paragraph."""
+    start: int
+    """Token of the answer's start; 0 where the window does not hold it."""
+    end: int
+    labels: list[int]
+    """Target tokens of a generative model; empty for an extractive one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows padded to one length."""
+
+    tensors: dict[str, torch.Tensor]
+    real_tokens: int
+    length: int
+    target_length: int
+
+    @property
+    def size(self) -> int:
+        """Windows in the batch."""
+        return int(self.tensors["input_ids"].shape[0])
+
+
+def extractive_windows(
+    questions: Sequence[Question], tokenizer: PreTrainedTokenizerBase, length: int, stride: int
+) -> list[Window]:
+    """Windows of question and paragraph, overlapping by `stride` tokens where a paragraph is long."""
+    encoded = tokenizer(
+        [q.text.strip() for q in questions],
+        [q.paragraph for q in questions],
+        truncation="only_second",
+        max_length=length,
+        stride=min(stride, length // 2),
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_token_type_ids=True,
+    )
+    windows = []
+    for row, number in enumerate(encoded["overflow_to_sample_mapping"]):
+        parts = encoded.sequence_ids(row)
+        offsets = [
+            tuple(o) if part == 1 else None for o, part in zip(encoded["offset_mapping"][row], parts, strict=True)
+        ]
+        question = questions[number]
+        start, end = _token_span(offsets, question.starts[0], question.starts[0] + len(question.answers[0]))
+        windows.append(
+            Window(number, encoded["input_ids"][row], encoded["token_type_ids"][row], offsets, start, end, [])
+        )
+    return windows
+
+
+def _token_span(offsets: Sequence[tuple[int, int] | None], first: int, last: int) -> tuple[int, int]:
+    """Tokens that cover the characters from `first` to before `last`; (0, 0) where the window does not hold them all."""
+    start = end = 0
+    for index, span in enumerate(offsets):
+        if span is None or span[0] == span[1]:
+            continue
+        if span[0] <= first < span[1]:
+            start = index
+        if span[0] < last <= span[1]:
+            end = index
+    return (start, end) if start and end and start <= end else (0, 0)
+
+
+def generative_windows(
+    questions: Sequence[Question], tokenizer: PreTrainedTokenizerBase, length: int, answer_tokens: int
+) -> list[Window]:
+    """One window a question, in the text-to-text form of T5 (Raffel et al. 2020, JMLR 21, appendix D.15)."""
+    inputs = tokenizer(
+        [f"question: {q.text.strip()} context: {q.paragraph}" for q in questions], truncation=True, max_length=length
+    )["input_ids"]
+    targets = tokenizer([q.answers[0] for q in questions], truncation=True, max_length=answer_tokens)["input_ids"]
+    return [
+        Window(number, ids, [], [], 0, 0, target)
+        for number, (ids, target) in enumerate(zip(inputs, targets, strict=True))
+    ]
+
+
+def padded(windows: Sequence[Window], pad_id: int, length: int | None = None) -> Batch:
+    """The windows as one batch, padded to the longest of them or to a given length."""
+    longest = length or max(len(w.ids) for w in windows)
+    tensors = {
+        "input_ids": torch.tensor([w.ids + [pad_id] * (longest - len(w.ids)) for w in windows]),
+        "attention_mask": torch.tensor([[1] * len(w.ids) + [0] * (longest - len(w.ids)) for w in windows]),
+    }
+    target_length = 0
+    if windows[0].labels:
+        target_length = max(len(w.labels) for w in windows)
+        tensors["labels"] = torch.tensor([w.labels + [IGNORED] * (target_length - len(w.labels)) for w in windows])
+    else:
+        tensors["token_type_ids"] = torch.tensor([w.types + [0] * (longest - len(w.types)) for w in windows])
+        tensors["start_positions"] = torch.tensor([w.start for w in windows])
+        tensors["end_positions"] = torch.tensor([w.end for w in windows])
+    return Batch(tensors, sum(len(w.ids) for w in windows), longest, target_length)
+
+
+def epoch_batches(
+    windows: Sequence[Window], questions: Sequence[Question], recipe: Recipe, pad_id: int, *, seed: int, epoch: int
+) -> Iterator[Batch]:
+    """One epoch in the order that seed and epoch draw, padded as the recipe says."""
+    rng = random.Random(f"{seed}/{epoch}")  # noqa: S311  # an order, not a secret
+    order = list(range(len(questions)))
+    rng.shuffle(order)
+    if recipe.padding == "grouped":
+        order = _grouped(order, questions, recipe.batch, rng)
+    rank = {number: place for place, number in enumerate(order)}
+    ordered = sorted(windows, key=lambda window: rank[window.question])
+    fixed = recipe.length if recipe.padding == "max" else None
+    for first in range(0, len(ordered), recipe.batch):
+        yield padded(ordered[first : first + recipe.batch], pad_id, fixed)
+
+
+def _grouped(order: list[int], questions: Sequence[Question], batch: int, rng: random.Random) -> list[int]:
+    """The order with questions of like length brought together, batches then shuffled.
+
+    Length is counted in words, so that every tokenizer gets the same order.
+    """
+
+    def words(number: int) -> int:
+        return len(questions[number].text.split()) + len(questions[number].paragraph.split())
+
+    pool = batch * GROUP_BATCHES
+    near = [n for first in range(0, len(order), pool) for n in sorted(order[first : first + pool], key=words)]
+    batches = [near[first : first + batch] for first in range(0, len(near), batch)]
+    rng.shuffle(batches)
+    return [number for one in batches for number in one]

@@ -1,0 +1,151 @@
+"""Processor and memory energy where no counter can be read: modelled from load, rated power and installed bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+import psutil
+
+from lowcarb.core import cpu_power
+from lowcarb.core.energy import Channel, Reading
+from lowcarb.core.estimate import Estimate
+from lowcarb.core.units import US_PER_S
+from lowcarb.sensors.processor import Processor, Quota
+
+CpuTimes = Callable[[], tuple[float, float]]
+"""Gives two sums since some fixed moment: processor time that was busy, and processor time that there was [s]."""
+
+
+def machine_times() -> tuple[float, float]:
+    """Busy and whole time of all logical processors of this machine [s]."""
+    return _busy_and_whole([psutil.cpu_times()])
+
+
+def times_of(cpus: frozenset[int]) -> tuple[float, float]:
+    """Busy and whole time of some logical processors [s], such as those that this process may run on."""
+    by_cpu = psutil.cpu_times(percpu=True)
+    return _busy_and_whole([times for index, times in enumerate(by_cpu) if index in cpus])
+
+
+def times_under(quota: Quota) -> tuple[float, float]:
+    """Time used under a control group's limit, and the time that the limit grants [s]."""
+    for line in quota.usage.read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(" ")
+        if name == "usage_usec":
+            return int(value) / US_PER_S, monotonic() * quota.cpus
+    raise ValueError(f"{quota.usage} does not say usage_usec")
+
+
+def times_for(processor: Processor) -> CpuTimes:
+    """How to read the load of the share of the processors that this process may use."""
+    quota = processor.quota
+    if quota is not None and quota.cpus <= len(processor.allowed):
+        return lambda: times_under(quota)
+    if len(processor.allowed) < processor.threads:
+        return lambda: times_of(processor.allowed)
+    return machine_times
+
+
+def _busy_and_whole(parts: Sequence[Any]) -> tuple[float, float]:
+    busy_s = whole_s = 0.0
+    for times in parts:
+        # Guest time is already in user time. Time stolen by the host was another machine's work, and here idle.
+        whole = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+        unused = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "steal", 0.0)
+        busy_s, whole_s = busy_s + whole - unused, whole_s + whole
+    return busy_s, whole_s
+
+
+class CpuModel:
+    """Energy of the processors [J], cumulated from their mean load since the last reading.
+
+    Args:
+        rated_w: rated power of what `cpu_times` covers [W]: TDP × sockets, or the share that a virtual machine holds.
+        cpu_times: busy and whole processor time; of the whole machine unless given.
+    """
+
+    name = "cpu-model"
+
+    def __init__(self, rated_w: Estimate, *, cpu_times: CpuTimes = machine_times) -> None:
+        self._rated_w = rated_w.mid
+        self._cpu_times = cpu_times
+        self._energy_j = 0.0
+        self._load = 0.0
+        self._last: tuple[float, float, float] | None = None
+        full = cpu_power.cpu_power_w(1.0, rated_w.mid)
+        low_ratio = full.low / full.mid * rated_w.low / rated_w.mid
+        high_ratio = full.high / full.mid * rated_w.high / rated_w.mid
+        self._channel = Channel(
+            id="model:cpu",
+            device="cpu",
+            kind="cpu",
+            quantity="counter",
+            sensor=self.name,
+            # A looked-up rated power is an input of the model like the load; a guessed one makes a guess of it all.
+            basis="assumed" if rated_w.basis == "assumed" else "modelled",
+            low_ratio=low_ratio,
+            high_ratio=high_ratio,
+            rated_w=full.mid * high_ratio,
+        )
+
+    def channels(self) -> tuple[Channel, ...]:
+        """One channel: all processors together."""
+        return (self._channel,)
+
+    def read(self, at_s: float) -> tuple[Reading, ...]:
+        """Energy since the first reading [J]; the first is 0."""
+        busy_s, whole_s = self._cpu_times()
+        if self._last is None:
+            self._last = (at_s, busy_s, whole_s)
+        last_at_s, last_busy_s, last_whole_s = self._last
+        # The kernel counts in ticks: readings closer together than one keep the load that was seen last.
+        if whole_s > last_whole_s:
+            self._load = min(1.0, max(0.0, (busy_s - last_busy_s) / (whole_s - last_whole_s)))
+        elapsed_s = max(0.0, at_s - last_at_s)
+        self._energy_j += cpu_power.cpu_power_w(self._load, self._rated_w).mid * elapsed_s
+        self._last = (max(at_s, last_at_s), busy_s, whole_s)
+        return (Reading(at_s, self._channel.id, self._energy_j),)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class DramModel:
+    """Energy of the memory [J] at constant power.
+
+    Args:
+        memory_bytes: installed memory, or the share that a virtual machine or container holds.
+    """
+
+    name = "dram-model"
+
+    def __init__(self, memory_bytes: float) -> None:
+        power_w = cpu_power.dram_power_w(memory_bytes)
+        self._power_w = power_w.mid
+        self._began_s: float | None = None
+        self._channel = Channel(
+            id="model:dram",
+            device="dram",
+            kind="dram",
+            quantity="counter",
+            sensor=self.name,
+            basis="modelled",
+            low_ratio=cpu_power.DRAM_LOW_W_PER_GB / cpu_power.DRAM_W_PER_GB,
+            high_ratio=cpu_power.DRAM_HIGH_W_PER_GB / cpu_power.DRAM_W_PER_GB,
+            rated_w=power_w.high,
+        )
+
+    def channels(self) -> tuple[Channel, ...]:
+        """One channel: all memory together."""
+        return (self._channel,)
+
+    def read(self, at_s: float) -> tuple[Reading, ...]:
+        """Energy since the first reading [J]; the first is 0."""
+        if self._began_s is None:
+            self._began_s = at_s
+        return (Reading(at_s, self._channel.id, self._power_w * max(0.0, at_s - self._began_s)),)
+
+    def close(self) -> None:
+        """Nothing is held."""

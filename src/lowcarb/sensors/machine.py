@@ -1,0 +1,136 @@
+"""What a run ran on: a `Machine`, without its name or address."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+from lowcarb.core.cpu_power import IDLE_W_PER_TDP_W
+from lowcarb.core.estimate import Estimate
+from lowcarb.core.hardware import Device, Installed, Machine
+from lowcarb.core.units import BYTES_PER_GIB, G_PER_KG, s_from_years
+from lowcarb.errors import CatalogueError
+from lowcarb.sensors.find import Found
+from lowcarb.sensors.nvml import Gpu
+from lowcarb.sensors.processor import CpuCatalogue, Processor
+
+SERVER_KG = Estimate(650.0, 1500.0, 3000.0, "assumed")
+"""Making of a two-socket server without GPUs [kgCO2e]: 48 footprints by Dell and HP in Boavizta's
+environmental-footprint-data (ODbL 1.0) lie between 465 and 2,503 with little memory, 9 of 10 above 678, median 1,216;
+memory and disks of a server in use add to it."""
+GPU_SERVER_KG = Estimate(3000.0, 5000.0, 7000.0, "assumed")
+"""The same for the host of eight GPUs [kgCO2e]: 3,550 (TPU v6e host, EcoLogits after Schneider et al. 2025), 5,700
+(p5.48xlarge by BoaviztAPI) and 6,000 (DGX H200, EcoLogits)."""
+GPU_SERVER_FROM_GPUS = 4
+SERVER_YEARS = Estimate(4.0, 5.0, 6.0, "assumed")
+"""Time in service: 4 years at Google, 6 at AWS and Azure, by their carbon tools."""
+SERVER_THREADS = Estimate(48.0, 128.0, 384.0, "assumed")
+"""Logical processors of a two-socket server that nobody knows: two 12-core Xeons to two 96-core EPYCs."""
+SOCKETS_OF_SERVER = 2
+SOFTWARE = ("torch", "transformers")
+"""Packages whose version changes what a training costs."""
+_ID_LENGTH = 12
+
+
+class HardwareCatalogue(CpuCatalogue, Protocol):
+    """What this module asks of a catalogue."""
+
+    def device(self, name: str) -> Device:
+        """The device with this id or alias. Raises CatalogueError."""
+        ...
+
+
+def describe_machine(catalogue: HardwareCatalogue, found: Found) -> Machine:
+    """The machine as far as this process may use it. Equal ids mean that two runs may be compared."""
+    processor = found.processor
+    threads = max(1, int(processor.usable_threads))
+    software = _software()
+    names = sorted(gpu.name for gpu in found.gpus)
+    return Machine(
+        id=_fingerprint(processor, threads, names, software),
+        name=_name(processor, threads, names),
+        devices=(_processor_share(catalogue, found), *_cards(catalogue, found.gpus)),
+        threads=threads,
+        memory_bytes=processor.memory_bytes,
+        software=software,
+        virtual=processor.virtual,
+    )
+
+
+def _fingerprint(processor: Processor, threads: int, gpus: list[str], software: dict[str, str]) -> str:
+    facts = [
+        [processor.name, processor.vendor, processor.family, processor.model],
+        threads,
+        _gib(processor),
+        gpus,
+        software,
+    ]
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_ID_LENGTH]
+
+
+def _name(processor: Processor, threads: int, gpus: list[str]) -> str:
+    parts = [f"{count} × {name}" for name, count in sorted(Counter(gpus).items())]
+    return ", ".join([*parts, processor.name, f"{threads} threads", f"{_gib(processor)} GiB"])
+
+
+def _gib(processor: Processor) -> int:
+    return round(processor.memory_bytes / BYTES_PER_GIB)
+
+
+def _software() -> dict[str, str]:
+    """Versions by package, found without importing any."""
+    versions = {"python": platform.python_version()}
+    for package in SOFTWARE:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _processor_share(catalogue: CpuCatalogue, found: Found) -> Installed:
+    """The processors with the server around them, as far as this process may use it."""
+    processor = found.processor
+    server_kg = GPU_SERVER_KG if len(found.gpus) >= GPU_SERVER_FROM_GPUS else SERVER_KG
+    embodied_kg = server_kg * _share_of_server(catalogue, processor)
+    return Installed(
+        Device(
+            id="processor",
+            name=processor.name,
+            kind="cpu",
+            memory_bytes=processor.memory_bytes,
+            tdp_w=found.rated_w.mid,
+            idle_w=found.rated_w.mid * IDLE_W_PER_TDP_W,
+            embodied_g=embodied_kg.scale(G_PER_KG),
+            lifetime_s=SERVER_YEARS.scale(s_from_years(1.0)),
+        )
+    )
+
+
+def _share_of_server(catalogue: CpuCatalogue, processor: Processor) -> Estimate:
+    """Usable logical processors over those of the server, at most 1."""
+    known = catalogue.cpu(processor.name)
+    threads = SERVER_THREADS if known is None else Estimate.exact(SOCKETS_OF_SERVER * known.threads, "catalogue")
+    usable = processor.usable_threads
+    low, mid, high = (min(1.0, usable / count) for count in (threads.high, threads.mid, threads.low))
+    return Estimate(low, mid, high, threads.basis)
+
+
+def _cards(catalogue: HardwareCatalogue, gpus: tuple[Gpu, ...]) -> list[Installed]:
+    """The GPUs, each kind once with its count."""
+    devices = [_card(catalogue, gpu) for gpu in gpus]
+    counts = Counter(device.id for device in devices)
+    kinds = {device.id: device for device in devices}
+    return [Installed(kinds[name], float(count)) for name, count in counts.items()]
+
+
+def _card(catalogue: HardwareCatalogue, gpu: Gpu) -> Device:
+    try:
+        return catalogue.device(gpu.name)
+    except CatalogueError:
+        name = gpu.name.lower().replace(" ", "-")
+        return Device(id=name, name=gpu.name, kind="gpu", memory_bytes=gpu.memory_bytes, tdp_w=gpu.limit_w)

@@ -1,0 +1,255 @@
+"""The meter: reads sensors in the background of a training, which it never breaks, slows or outlives.
+
+One thread keeps the schedule and owns what was read; each sensor has a thread of its own. The program that is
+measured only ever puts a word into a queue or reads what lies there, so nothing in it waits for a sensor.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from math import floor, inf, isfinite
+from queue import Empty, SimpleQueue
+from threading import Thread, current_thread
+
+from lowcarb.core.energy import Channel, Energy, Reading, integrate
+from lowcarb.errors import SettingError
+from lowcarb.sensors.base import Sensor
+from lowcarb.sensors.series import Series
+from lowcarb.sensors.worker import Answer, Worker
+
+LEAST_INTERVAL_S = 0.01
+MOST_INTERVAL_S = 3600.0
+GATHER_S = 0.1
+"""How long a batch waits for its slowest sensor; what comes later makes a batch of its own."""
+MARK_SPACING_S = 0.02
+"""Marks closer together than this share a reading, so that a mark in an inner loop costs little."""
+LAST_READING_S = 1.0
+"""How long the last readings are waited for at the end of a run."""
+STOP_S = 3.0
+"""How long `stop` waits for the thread, whose sink may be writing to a disk that hangs."""
+MOST_FAULTS = 50
+"""Different faults that are kept by name."""
+RECENT_INTERVALS = 5.0
+"""The recent power is a mean over so many intervals."""
+
+Sink = Callable[[tuple[Reading, ...]], object]
+
+
+class Meter:
+    """Reads sensors at a fixed rate between `start` and `stop`, and gives the energy of any time between them.
+
+    After construction nothing here raises. The sensors are not closed: who opened them closes them. In a forked
+    child the meter does nothing. One set of sensors belongs to one meter at a time.
+
+    Args:
+        sensors: what is read; where two give the same device, the first wins.
+        interval_s: time between readings [s], 0.01 to 3600.
+        clock: a monotonic clock [s].
+        sink: is given each batch of readings, in the sampling thread, within a fraction of a second of its making.
+
+    Raises:
+        SettingError: the interval is not a number in its range.
+    """
+
+    def __init__(
+        self,
+        sensors: Sequence[Sensor],
+        *,
+        interval_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        sink: Sink | None = None,
+    ) -> None:
+        good = isinstance(interval_s, (int, float)) and not isinstance(interval_s, bool)
+        if not (good and LEAST_INTERVAL_S <= interval_s <= MOST_INTERVAL_S):
+            raise SettingError("interval_s", interval_s, f"seconds from {LEAST_INTERVAL_S:g} to {MOST_INTERVAL_S:g}")
+        self.interval_s = float(interval_s)
+        self._clock, self._sink, self._pid = clock, sink, os.getpid()
+        self._faults: dict[str, int] = {}
+        self._news: SimpleQueue[Answer | None] = SimpleQueue()
+        self._workers = self._hired(sensors)
+        self._series = {channel.id: Series(channel) for channel in self.channels}
+        self._thread: Thread | None = None
+        self._marked, self._stopping = False, False
+        self._cost_cpu_s = 0.0
+
+    # What the measured program calls.
+
+    def start(self) -> None:
+        """Begin to read. Does not wait for the first reading; does nothing if called twice or after `stop`."""
+        if self._thread is not None or self._stopping or not self._mine():
+            return
+        thread = Thread(target=self._run, name="lowcarb-meter", daemon=True)
+        try:
+            for worker in self._workers:
+                worker.start()
+            thread.start()
+        except RuntimeError as error:
+            self._fault(f"meter: {error}, so nothing is measured")
+            self._stopping = True
+            self._dismiss()
+            return
+        self._thread = thread
+
+    def mark(self) -> None:
+        """Ask for a reading now, so that a phase is measured to the moment. Waits for nothing."""
+        if self._mine() and not self._marked:
+            self._marked = True
+            self._news.put(None)
+
+    def stop(self) -> None:
+        """Take a last reading and end. Returns within 5 s whatever the sensors and the sink do; may be called twice."""
+        if self._stopping or not self._mine():
+            return
+        self._stopping = True
+        if self._thread is None:
+            return
+        self._news.put(None)
+        if current_thread() is self._thread:
+            return
+        self._thread.join(STOP_S)
+        if self._thread.is_alive():
+            self._fault("meter: the sampling thread did not end in time")
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What is read."""
+        return tuple(channel for worker in self._workers for channel in worker.channels)
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """All that was read so far, in order of time; very long runs keep one reading a minute of old counters."""
+        every = [reading for series in self._series.values() for reading in series.between(-inf, inf)]
+        return tuple(sorted(every, key=lambda reading: reading.at_s))
+
+    def energy(self, start_s: float, end_s: float) -> Energy:
+        """Energy between two times [s] of the meter's clock; no time at all if they are in the wrong order."""
+        if not (isfinite(start_s) and isfinite(end_s) and start_s <= end_s):
+            return Energy(0.0, ())
+        readings = [r for series in self._series.values() for r in series.between(start_s, end_s)]
+        return integrate(self.channels, readings, start_s, end_s, self.interval_s)
+
+    def power_w(self) -> float | None:
+        """Mean power of the last few intervals [W]; None while nothing, or nothing recent, was read."""
+        firsts = [at_s for series in self._series.values() if (at_s := series.first_s()) is not None]
+        lasts = [at_s for series in self._series.values() if (at_s := series.last_s()) is not None]
+        if not lasts:
+            return None
+        span_s, end_s = RECENT_INTERVALS * self.interval_s, max(lasts)
+        start_s = max(min(firsts), end_s - span_s)
+        if start_s >= end_s or self._clock() - end_s > span_s:
+            return None
+        seen = [device for device in self.energy(start_s, end_s).devices if device.coverage > 0.0]
+        return sum(device.energy_j.mid for device in seen) / (end_s - start_s) if seen else None
+
+    def faults(self) -> tuple[str, ...]:
+        """What went wrong so far, one line a kind with its count; empty if all is well."""
+        return tuple(f"{fault} ({count} ×)" for fault, count in dict(self._faults).items())
+
+    @property
+    def cost_cpu_s(self) -> float:
+        """Processor time that the meter itself has taken so far [s]."""
+        return self._cost_cpu_s + sum(worker.cost_cpu_s for worker in self._workers)
+
+    # What runs in the sampling thread.
+
+    def _run(self) -> None:
+        try:
+            self._keep_schedule()
+            self._gather(self._ask(), LAST_READING_S)
+        except Exception as error:  # noqa: BLE001  # the meter never breaks the training
+            self._fault(f"meter: sampling ended early: {type(error).__name__}: {error}")
+        self._dismiss()
+        self._cost_cpu_s = time.thread_time()
+
+    def _keep_schedule(self) -> None:
+        began_s = self._clock()
+        last_s = due_s = began_s
+        while not self._stopping:
+            now_s = self._clock()
+            wake_s = max(now_s, last_s + MARK_SPACING_S) if self._marked else due_s
+            if now_s < wake_s:
+                self._listen(wake_s - now_s)
+                continue
+            self._marked = False
+            last_s = now_s
+            self._gather(self._ask(), GATHER_S)
+            # From the beginning and not from the last reading, so that nothing drifts; missed turns are left out.
+            turns = floor((self._clock() - began_s) / self.interval_s) + 1
+            due_s = began_s + turns * self.interval_s
+
+    def _ask(self) -> list[Worker]:
+        free = [worker for worker in self._workers if not worker.busy]
+        for worker in self._workers:
+            if worker.busy:
+                self._fault(f"{worker.name}: no answer yet, so it was not asked again")
+        for worker in free:
+            worker.ask()
+        return free
+
+    def _gather(self, asked: Sequence[Worker], wait_s: float) -> None:
+        """Wait until those who were asked have answered, or this long [s]; then hand over what there is."""
+        until_s = time.monotonic() + wait_s
+        batch: list[Reading] = []
+        while any(worker.busy for worker in asked) and (left_s := until_s - time.monotonic()) > 0:
+            batch += self._taken(left_s)
+        self._hand_over(batch)
+        self._cost_cpu_s = time.thread_time()
+
+    def _listen(self, wait_s: float) -> None:
+        self._hand_over(self._taken(wait_s))
+
+    def _taken(self, wait_s: float) -> list[Reading]:
+        """Readings of the next answer, waiting at most this long [s] for one or for a word from outside."""
+        try:
+            answer = self._news.get(timeout=wait_s)
+        except Empty:
+            return []
+        if answer is None:
+            return []
+        answer.worker.busy = False
+        for fault in answer.faults:
+            self._fault(fault)
+        for reading in answer.readings:
+            self._series[reading.channel].append(reading.at_s, reading.value)
+        return list(answer.readings)
+
+    def _hand_over(self, batch: list[Reading]) -> None:
+        if self._sink is None or not batch:
+            return
+        try:
+            self._sink(tuple(batch))
+        except Exception as error:  # noqa: BLE001  # a full disk is no reason to end a training
+            self._fault(f"sink: {type(error).__name__}: {error}")
+
+    # What both share.
+
+    def _hired(self, sensors: Sequence[Sensor]) -> list[Worker]:
+        workers: list[Worker] = []
+        for sensor in sensors:
+            try:
+                worker = Worker(sensor, self._news, self._clock)
+                taken = {channel.id for other in workers for channel in other.channels}
+                twice = [channel.id for channel in worker.channels if channel.id in taken]
+            except Exception as error:  # noqa: BLE001  # a sensor that cannot say what it reads is no sensor
+                self._fault(f"{type(sensor).__name__}: {type(error).__name__}: {error}")
+                continue
+            if twice:
+                self._fault(f"{worker.name}: another sensor already reads {', '.join(twice)}")
+            else:
+                workers.append(worker)
+        return workers
+
+    def _dismiss(self) -> None:
+        for worker in self._workers:
+            worker.end()
+
+    def _mine(self) -> bool:
+        """Whether this is the process that made the meter; a forked child has its memory but not its threads."""
+        return os.getpid() == self._pid
+
+    def _fault(self, what: str) -> None:
+        known = what in self._faults or len(self._faults) < MOST_FAULTS
+        what = what if known else "meter: further faults of other kinds"
+        self._faults[what] = self._faults.get(what, 0) + 1

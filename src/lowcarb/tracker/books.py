@@ -1,0 +1,218 @@
+"""The books of a run: time and energy by phase, kept up as it goes on.
+
+Phases are consecutive: each moment belongs to the phase that was opened last and is still open, or to `other`. The
+total is the sum of the phases, so the books balance by construction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any
+
+from lowcarb.core.energy import DeviceEnergy, Energy, Reading, energy_as_dict, energy_from_dict
+from lowcarb.core.footprint import Footprint, footprint_from_dict, measured_footprint
+from lowcarb.core.hardware import Machine
+from lowcarb.core.site import Site
+
+OTHER = "other"
+"""The phase of the time that is in no phase."""
+MOST_UNSETTLED = 30_000
+"""Readings of an open phase that are integrated anew for each live figure: about a tenth of a second's work."""
+SETTLING_S = 0.05
+"""How long the sampling thread works on the books at a time [s]."""
+PATIENCE_S = 120.0
+"""A sensor that has been silent for longer is not waited for [s]."""
+
+EnergyBetween = Callable[[float, float], Energy]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What one phase of a run took; a phase that was opened several times is one."""
+
+    name: str
+    wall_s: float
+    cpu_s: float
+    """Processor time of the process and its ended children [s]."""
+    energy: Energy
+    footprint: Footprint
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON form, by field name."""
+        return {
+            "name": self.name,
+            "wall_s": self.wall_s,
+            "cpu_s": self.cpu_s,
+            "energy": energy_as_dict(self.energy),
+            "footprint": self.footprint.as_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Phase:
+        """The phase whose JSON form this is."""
+        return cls(
+            document["name"],
+            document["wall_s"],
+            document["cpu_s"],
+            energy_from_dict(document["energy"]),
+            footprint_from_dict(document["footprint"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Time and energy of a phase before any site is applied."""
+
+    name: str
+    wall_s: float
+    cpu_s: float
+    energy: Energy
+
+    def phase(self, machine: Machine, site: Site) -> Phase:
+        """The phase, on a machine at a site."""
+        footprint = measured_footprint(self.energy, machine, site)
+        return Phase(self.name, self.wall_s, self.cpu_s, self.energy, footprint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    name: str
+    start_s: float
+    end_s: float
+    cpu_s: float
+
+
+class Books:
+    """Phases by time. `turn_to` may be called from any thread and waits for nothing longer than an append.
+
+    Args:
+        energy: energy between two times [s] of the meter's clock.
+    """
+
+    def __init__(self, energy: EnergyBetween) -> None:
+        self._energy = energy
+        self._marks = Lock()
+        self._sums = Lock()
+        self._closed: deque[_Window] = deque()
+        self._open: tuple[str, float, float] | None = None
+        self._entries: dict[str, Entry] = {}
+        self._latest: dict[str, float] = {}
+        self._unsettled = 0
+
+    @property
+    def turns(self) -> tuple[int, tuple[str, float, float] | None]:
+        """Something that is another thing after each turn."""
+        return len(self._closed), self._open
+
+    def begin(self, at_s: float, cpu_s: float) -> bool:
+        """Start the first phase, `other`, at this time [s] and processor time [s]; False where it has been started."""
+        with self._marks:
+            if self._open is not None:
+                return False
+            self._open = (OTHER, at_s, cpu_s)
+            return True
+
+    def turn_to(self, name: str, at_s: float, cpu_s: float) -> None:
+        """From this time [s] and processor time [s] on, it is this phase."""
+        with self._marks:
+            if self._open is None:
+                self._open = (name, at_s, cpu_s)
+                return
+            before, start_s, start_cpu_s = self._open
+            # Two threads may come in the wrong order by a hair: time never runs backwards in the books.
+            at_s = max(at_s, start_s)
+            self._closed.append(_Window(before, start_s, at_s, max(0.0, cpu_s - start_cpu_s)))
+            self._open = (name, at_s, cpu_s)
+
+    def seen(self, readings: Iterable[Reading]) -> None:
+        """Take note of new readings, and settle the phases that they complete."""
+        for reading in readings:
+            self._latest[reading.channel] = max(reading.at_s, self._latest.get(reading.channel, reading.at_s))
+            self._unsettled += 1
+        horizon_s = self.horizon_s()
+        if horizon_s is None:
+            return
+        with self._sums:
+            until_s = time.monotonic() + SETTLING_S
+            while self._closed and self._closed[0].end_s <= horizon_s and time.monotonic() < until_s:
+                self._settle(self._closed[0])
+                self._closed.popleft()
+            if not self._closed:
+                self._cut(horizon_s)
+
+    def horizon_s(self) -> float | None:
+        """The time [s] up to which every sensor that still answers has been read; None before the first reading."""
+        latest = list(self._latest.values())
+        return min((at_s for at_s in latest if at_s >= max(latest) - PATIENCE_S), default=None)
+
+    def until(self, at_s: float, cpu_s: float) -> tuple[Entry, ...]:
+        """The phases up to this time [s] and processor time [s], in the order in which they were first opened."""
+        with self._sums:
+            with self._marks:
+                windows = list(self._closed)
+                if self._open is not None:
+                    name, start_s, start_cpu_s = self._open
+                    windows.append(_Window(name, start_s, max(start_s, at_s), max(0.0, cpu_s - start_cpu_s)))
+            entries = dict(self._entries)
+            for window in windows:
+                self._enter(entries, window)
+        return tuple(entries.values())
+
+    def _settle(self, window: _Window) -> None:
+        self._enter(self._entries, window)
+        self._unsettled = 0
+
+    def _cut(self, horizon_s: float) -> None:
+        """Settle a long open phase up to now, so that a live figure never takes long."""
+        if self._unsettled < MOST_UNSETTLED:
+            return
+        with self._marks:
+            if self._closed or self._open is None or self._open[1] >= horizon_s:
+                return
+            name, start_s, cpu_s = self._open
+            self._open = (name, horizon_s, cpu_s)
+        self._settle(_Window(name, start_s, horizon_s, 0.0))
+
+    def _enter(self, entries: dict[str, Entry], window: _Window) -> None:
+        energy, before = self._energy(window.start_s, window.end_s), entries.get(window.name)
+        wall_s = window.end_s - window.start_s
+        if before is None:
+            entries[window.name] = Entry(window.name, wall_s, window.cpu_s, energy)
+        else:
+            entries[window.name] = Entry(
+                window.name, before.wall_s + wall_s, before.cpu_s + window.cpu_s, merged((before.energy, energy))
+            )
+
+
+def merged(energies: Sequence[Energy]) -> Energy:
+    """The energy of several windows together, device by device."""
+    duration_s = sum(energy.duration_s for energy in energies)
+    devices: dict[str, DeviceEnergy] = {}
+    for energy in energies:
+        for one in energy.devices:
+            before = devices.get(one.device)
+            devices[one.device] = one if before is None else _both(before, one)
+    return Energy(
+        duration_s,
+        tuple(
+            replace(one, coverage=1.0 - one.gaps_s / duration_s if duration_s > 0 else 1.0) for one in devices.values()
+        ),
+    )
+
+
+def _both(one: DeviceEnergy, other: DeviceEnergy) -> DeviceEnergy:
+    return replace(
+        one,
+        energy_j=one.energy_j + other.energy_j,
+        gaps_s=one.gaps_s + other.gaps_s,
+        faults=_kinds((*one.faults, *other.faults)),
+    )
+
+
+def _kinds(faults: Iterable[str]) -> tuple[str, ...]:
+    """The kinds of some faults. Their counts are left out: two windows look at the readings between them twice."""
+    return tuple(dict.fromkeys(fault.rpartition(" (")[0] or fault for fault in faults))

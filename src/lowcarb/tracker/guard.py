@@ -1,0 +1,62 @@
+"""Law 2 in one place: what goes wrong in the meter stays out of the training, and is remembered."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
+from typing import TypeVar
+
+MOST_FAULTS = 50
+"""Different faults that are kept by name."""
+
+_log = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
+
+
+class Guard:
+    """Runs what must neither raise nor hang in user code. Each kind of fault is logged once, and counted."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def run(self, what: str, act: Callable[[], Given], otherwise: Given) -> Given:
+        """What the act gives, or the other value where it raises."""
+        try:
+            return act()
+        except Exception as error:  # noqa: BLE001  # the meter never breaks the training: the fault is kept instead
+            self.record(f"{what}: {traceback.format_exception_only(error)[-1].strip()}")
+            return otherwise
+
+    def within(self, limit_s: float, what: str, act: Callable[[], object]) -> bool:
+        """Whether the act came to its end in this time [s]; if not, it goes on in the background.
+
+        Where the system allows no further thread, it is done here and takes the time it takes.
+        """
+        thread = Thread(target=lambda: self.run(what, act, None), name=f"lowcarb-{what}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self.run(what, act, None)
+            return True
+        thread.join(limit_s)
+        if thread.is_alive():
+            self.record(f"{what}: not done within {limit_s:g} s")
+        return not thread.is_alive()
+
+    def record(self, fault: str) -> None:
+        """Keep a fault, and say so once."""
+        if fault not in self._counts:
+            if len(self._counts) >= MOST_FAULTS:
+                return
+            # A user's log handler may raise too.
+            with suppress(Exception):
+                _log.warning("%s", fault)
+        self._counts[fault] = self._counts.get(fault, 0) + 1
+
+    def faults(self) -> tuple[str, ...]:
+        """What went wrong so far, one line a kind with its count."""
+        return tuple(f"{fault} ({count} ×)" for fault, count in dict(self._counts).items())
