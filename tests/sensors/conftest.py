@@ -1,3 +1,4 @@
+# ruff: noqa: N801, N802, N818  # NVML's own names
 """Fakes that several tests of this folder share: an NVML module, a powercap tree, a clock, a catalogue."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lowcarb.catalogue.records import Cpu, CpuFamily
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.hardware import Device
 from lowcarb.errors import CatalogueError
@@ -19,11 +21,11 @@ class NVMLError(Exception):
     pass
 
 
-class NVMLError_NotSupported(NVMLError):  # noqa: N801  # NVML's own name
+class NVMLError_NotSupported(NVMLError):
     pass
 
 
-class NVMLError_GpuIsLost(NVMLError):  # noqa: N801
+class NVMLError_GpuIsLost(NVMLError):
     pass
 
 
@@ -143,9 +145,12 @@ def until() -> Callable[[Callable[[], object]], None]:
     return wait
 
 
+ANY_TDP_W_PER_THREAD = Estimate(1.0, 4.0, 9.0, "assumed")
+
+
 @dataclass
 class FakeCatalogue:
-    cpus: dict[str, SimpleNamespace] = field(default_factory=dict)
+    cpus: dict[str, Cpu] = field(default_factory=dict)
     families: dict[tuple[str, int, int], Estimate] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
 
@@ -153,8 +158,8 @@ class FakeCatalogue:
         return self.cpus.get(name)
 
     def cpu_family(self, vendor, family, model):
-        per_thread = self.families.get((vendor, family, model))
-        return per_thread and SimpleNamespace(tdp_w_per_thread=per_thread)
+        per_thread = self.families.get((vendor, family, model), ANY_TDP_W_PER_THREAD)
+        return CpuFamily("family", per_thread, ())
 
     def device(self, name):
         try:

@@ -25,8 +25,8 @@ def test_a_gpu_with_a_counter_gives_joules(nvml):
     (reading,) = sensor.read(7.0)
 
     assert isinstance(sensor, Sensor)
-    assert ("counter", "measured", A, 400.0) == (channel.quantity, channel.basis, channel.device, channel.rated_w)
-    assert (0.95, 1.05) == (channel.low_ratio, channel.high_ratio)
+    assert (channel.quantity, channel.basis, channel.device, channel.rated_w) == ("counter", "measured", A, 400.0)
+    assert (channel.low_ratio, channel.high_ratio) == (0.95, 1.05)
     assert (7.0, channel.id, 12_345.678) == (reading.at_s, reading.channel, reading.value)
 
 
@@ -36,14 +36,14 @@ def test_a_gpu_without_a_counter_gives_watts_and_never_zero_energy(nvml):
     (channel,) = sensor.channels()
     readings = [reading for at_s in (0.0, 1.0, 2.0) for reading in sensor.read(at_s)]
 
-    assert "power" == channel.quantity
-    assert 141.0 == pytest.approx(integrate(sensor.channels(), readings, 0.0, 2.0, 1.0).energy_j.mid)
+    assert channel.quantity == "power"
+    assert pytest.approx(integrate(sensor.channels(), readings, 0.0, 2.0, 1.0).energy_j.mid) == 141.0
 
 
 def test_a_counter_that_stays_at_zero_counts_nothing_and_power_is_read(nvml):
     sensor = find_nvml({}, nvml({"uuid": A, "energy_mj": 0}))
 
-    assert "power" == sensor.channels()[0].quantity
+    assert sensor.channels()[0].quantity == "power"
 
 
 def test_a_gpu_lost_in_mid_run_does_not_spoil_the_others(nvml):
@@ -58,13 +58,13 @@ def test_a_gpu_that_is_lost_from_the_start_does_not_spoil_the_others(nvml):
     module = three(nvml)
     module.gpus[0].lost = True
 
-    assert [B, C] == devices(find_nvml({}, module))
+    assert devices(find_nvml({}, module)) == [B, C]
 
 
 def test_a_gpu_that_answers_nothing_is_named_with_a_reason(nvml):
     sensor = find_nvml({}, nvml({"uuid": A}, {"uuid": B, "energy_mj": None, "power_mw": None}))
 
-    assert [A] == devices(sensor)
+    assert devices(sensor) == [A]
     assert B in str(sensor.missing[0])
 
 
@@ -73,7 +73,7 @@ def test_no_answer_from_any_gpu_is_unavailable_and_nvml_is_let_go(nvml):
 
     with pytest.raises(SensorUnavailable, match="neither energy nor power"):
         find_nvml({}, module)
-    assert 0 == module.open
+    assert module.open == 0
 
 
 def test_a_gpu_without_a_power_limit_has_no_rated_power(nvml):
@@ -115,9 +115,9 @@ def test_an_index_among_unlike_gpus_is_refused_unless_the_order_is_known(nvml):
 
     with pytest.raises(SensorUnavailable, match="CUDA_DEVICE_ORDER=PCI_BUS_ID"):
         find_nvml(pinned, nvml(*mixed))
-    assert [B] == devices(find_nvml({**pinned, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, nvml(*mixed)))
-    assert [B] == devices(find_nvml({"CUDA_VISIBLE_DEVICES": B}, nvml(*mixed)))
-    assert [B, A] == devices(find_nvml({"CUDA_VISIBLE_DEVICES": "1,0"}, nvml(*mixed)))
+    assert devices(find_nvml({**pinned, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, nvml(*mixed))) == [B]
+    assert devices(find_nvml({"CUDA_VISIBLE_DEVICES": B}, nvml(*mixed))) == [B]
+    assert devices(find_nvml({"CUDA_VISIBLE_DEVICES": "1,0"}, nvml(*mixed))) == [B, A]
 
 
 @pytest.mark.parametrize("setting", ["MIG-12345678-0000", "MIG-GPU-aaaa1111/1/0", f"{A},MIG-1"])
@@ -132,7 +132,7 @@ def test_a_gpu_in_mig_mode_is_unavailable_too(nvml):
 
 
 def test_a_gpu_that_knows_no_mig_is_read(nvml):
-    assert [A] == devices(find_nvml({}, nvml({"uuid": A, "mig": None})))
+    assert devices(find_nvml({}, nvml({"uuid": A, "mig": None}))) == [A]
 
 
 def test_no_driver_is_unavailable(nvml):
@@ -152,4 +152,4 @@ def test_closing_twice_lets_go_once(nvml):
     sensor.close()
     sensor.close()
 
-    assert 0 == module.open
+    assert module.open == 0

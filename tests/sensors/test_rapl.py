@@ -29,11 +29,11 @@ def test_a_single_package_gives_joules_of_a_processor(powercap):
     (reading,) = sensor.read(3.0)
 
     assert isinstance(sensor, Sensor)
-    assert ("cpu", "counter", "measured", "package-0") == (
+    assert (
         channel.kind, channel.quantity, channel.basis, channel.device,
-    )  # fmt: skip
-    assert 262_143.32885 == channel.range_j
-    assert (3.0, 2.5) == (reading.at_s, reading.value)
+    ) == ("cpu", "counter", "measured", "package-0")  # fmt: skip
+    assert channel.range_j == 262_143.32885
+    assert (reading.at_s, reading.value) == (3.0, 2.5)
 
 
 def test_package_and_dram_are_both_read_and_core_is_not(powercap):
@@ -41,50 +41,50 @@ def test_package_and_dram_are_both_read_and_core_is_not(powercap):
 
     sensor = find_rapl(root)
 
-    assert ["package-0", "package-0-dram"] == devices(sensor)
-    assert ["cpu", "dram"] == [channel.kind for channel in sensor.channels()]
+    assert devices(sensor) == ["package-0", "package-0-dram"]
+    assert [channel.kind for channel in sensor.channels()] == ["cpu", "dram"]
 
 
 def test_two_sockets_are_two_devices_each_with_its_dram(powercap):
-    root = powercap(
-        {"intel-rapl:0": PACKAGE, "intel-rapl:0:0": DRAM, "intel-rapl:1": SECOND, "intel-rapl:1:0": DRAM}
-    )
+    root = powercap({"intel-rapl:0": PACKAGE, "intel-rapl:0:0": DRAM, "intel-rapl:1": SECOND, "intel-rapl:1:0": DRAM})
 
-    assert ["package-0", "package-0-dram", "package-1", "package-1-dram"] == devices(find_rapl(root))
+    assert devices(find_rapl(root)) == ["package-0", "package-0-dram", "package-1", "package-1-dram"]
 
 
 def test_psys_is_left_out_beside_a_package_that_it_contains(powercap):
     root = powercap({"intel-rapl:0": PACKAGE, "intel-rapl:1": PSYS})
 
-    assert ["package-0"] == devices(find_rapl(root))
+    assert devices(find_rapl(root)) == ["package-0"]
 
 
 def test_psys_is_read_where_there_is_no_package(powercap):
     (channel,) = find_rapl(powercap({"intel-rapl:0": PSYS})).channels()
 
-    assert ("psys", "machine") == (channel.device, channel.kind)
+    assert (channel.device, channel.kind) == ("psys", "machine")
 
 
 def test_core_and_uncore_are_read_where_nothing_contains_them(powercap):
     root = powercap({"intel-rapl:0": {"name": "other"}, "intel-rapl:0:0": CORE, "intel-rapl:0:1": UNCORE})
 
-    assert ["other-core", "other-uncore"] == devices(find_rapl(root))
+    assert devices(find_rapl(root)) == ["other-core", "other-uncore"]
 
 
 def test_the_same_package_behind_mmio_is_counted_once(powercap):
-    root = powercap({"intel-rapl-mmio:0": {**PACKAGE, "energy_uj": 1}, "intel-rapl:0": {**PACKAGE, "energy_uj": 9_000_000}})
+    root = powercap(
+        {"intel-rapl-mmio:0": {**PACKAGE, "energy_uj": 1}, "intel-rapl:0": {**PACKAGE, "energy_uj": 9_000_000}}
+    )
 
-    assert [9.0] == [reading.value for reading in find_rapl(root).read(0.0)]
+    assert [reading.value for reading in find_rapl(root).read(0.0)] == [9.0]
 
 
 def test_a_package_that_only_mmio_shows_is_read(powercap):
-    assert ["package-0"] == devices(find_rapl(powercap({"intel-rapl-mmio:0": PACKAGE})))
+    assert devices(find_rapl(powercap({"intel-rapl-mmio:0": PACKAGE}))) == ["package-0"]
 
 
 def test_a_tree_with_nested_folders_is_read_too(powercap):
     root = powercap({"intel-rapl/intel-rapl:0": PACKAGE, "intel-rapl/intel-rapl:0/intel-rapl:0:0": DRAM})
 
-    assert ["package-0", "package-0-dram"] == devices(find_rapl(root))
+    assert devices(find_rapl(root)) == ["package-0", "package-0-dram"]
 
 
 def test_rated_power_is_the_largest_limit_that_makes_sense(powercap):
@@ -95,7 +95,7 @@ def test_rated_power_is_the_largest_limit_that_makes_sense(powercap):
         "constraint_2_power_limit_uw": 4_095_875_000,
     }
 
-    assert 253.0 == find_rapl(powercap({"intel-rapl:0": {**PACKAGE, **limits}})).channels()[0].rated_w
+    assert find_rapl(powercap({"intel-rapl:0": {**PACKAGE, **limits}})).channels()[0].rated_w == 253.0
 
 
 @pytest.mark.parametrize("limits", [{}, {"constraint_0_max_power_uw": 0}, {"constraint_0_max_power_uw": "what"}])
@@ -103,20 +103,18 @@ def test_a_tree_without_limits_takes_the_rated_power_that_is_given(powercap, lim
     root = powercap({"intel-rapl:0": {**PACKAGE, **limits}})
 
     assert find_rapl(root).channels()[0].rated_w is None
-    assert 280.0 == find_rapl(root, package_rated_w=280.0).channels()[0].rated_w
+    assert find_rapl(root, package_rated_w=280.0).channels()[0].rated_w == 280.0
 
 
 def test_a_wrap_is_unwrapped(powercap):
-    root = powercap(
-        {"intel-rapl:0": {**PACKAGE, "energy_uj": 999_000_000, "max_energy_range_uj": 1_000_000_000}}
-    )
+    root = powercap({"intel-rapl:0": {**PACKAGE, "energy_uj": 999_000_000, "max_energy_range_uj": 1_000_000_000}})
     sensor = find_rapl(root, package_rated_w=100.0)
 
     readings = list(sensor.read(0.0))
     set_uj(root, "intel-rapl:0", 49_000_000)
     readings += sensor.read(1.0)
 
-    assert 50.0 == pytest.approx(integrate(sensor.channels(), readings, 0.0, 1.0, 1.0).energy_j.mid)
+    assert pytest.approx(integrate(sensor.channels(), readings, 0.0, 1.0, 1.0).energy_j.mid) == 50.0
 
 
 def test_a_reset_is_a_gap_and_not_a_wrap(powercap):
@@ -130,8 +128,8 @@ def test_a_reset_is_a_gap_and_not_a_wrap(powercap):
     readings += sensor.read(2.0)
     (device,) = integrate(sensor.channels(), readings, 0.0, 2.0, 1.0).devices
 
-    assert ("counter was reset (1 ×)",) == device.faults
-    assert (1.0, 0.5, "assumed") == (device.gaps_s, device.coverage, device.energy_j.basis)
+    assert device.faults == ("counter was reset (1 ×)",)
+    assert (device.gaps_s, device.coverage, device.energy_j.basis) == (1.0, 0.5, "assumed")
     assert device.energy_j.high <= 100.0 * 2.0
 
 
@@ -140,7 +138,7 @@ def test_a_domain_that_vanishes_in_mid_run_is_left_out(powercap):
     sensor = find_rapl(root)
     (root / "class" / "powercap" / "intel-rapl:0" / "energy_uj").unlink()
 
-    assert ["rapl:package-0-dram"] == [reading.channel for reading in sensor.read(1.0)]
+    assert [reading.channel for reading in sensor.read(1.0)] == ["rapl:package-0-dram"]
 
 
 def test_garbage_in_mid_run_is_left_out(powercap):
@@ -148,7 +146,7 @@ def test_garbage_in_mid_run_is_left_out(powercap):
     sensor = find_rapl(root)
     set_uj(root, "intel-rapl:0", "")
 
-    assert () == sensor.read(1.0)
+    assert sensor.read(1.0) == ()
 
 
 def denied(*zones):
@@ -184,7 +182,7 @@ def test_one_locked_package_of_two_is_unavailable_rather_than_half_the_truth(pow
 def test_locked_dram_is_left_out_beside_an_open_package(powercap):
     root = powercap({"intel-rapl:0": PACKAGE, "intel-rapl:0:0": DRAM})
 
-    assert ["package-0"] == devices(find_rapl(root, read_text=denied("intel-rapl:0:0")))
+    assert devices(find_rapl(root, read_text=denied("intel-rapl:0:0"))) == ["package-0"]
 
 
 def test_a_counter_that_stays_at_zero_is_unavailable(powercap):

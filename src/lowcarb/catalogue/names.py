@@ -8,7 +8,7 @@ import unicodedata
 _NOISE = re.compile(
     r"\((?:r|tm|c)\)"  # trade marks
     r"|@.*$|\b\d+(?:\.\d+)?\s*ghz\b"  # clock
-    r"|\b(?:\w+-)?cores?\b|\b(?:cpu|processor)\b"
+    r"|\b\w+-cores?\b|\b(?:cpu|processor)\b"
     r"|^\s*\d+(?:st|nd|rd|th) gen\b"
     r"|\bw(?:ith|/) +radeon.*$"
 )
@@ -26,5 +26,5 @@ def cpu_key(name: str) -> str:
     `Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz` and `Intel Xeon E5-2680v4` are both `intel xeon e5-2680 v4`.
     """
     bare = _NOISE.sub(" ", name.lower())
-    spaced = re.sub(r"(?<=\d|[a-z])(?<=\d{4}|\d[a-z])(v\d)\b", r" \1", bare)
+    spaced = re.sub(r"(?<=[\da-z])(v\d)\b", r" \1", bare)
     return " ".join(spaced.split())

@@ -24,6 +24,8 @@ from typing import Literal
 from lowcarb.core.estimate import Basis, Estimate, total
 from lowcarb.core.hardware import DeviceKind
 
+ROUNDING = 1e-9
+"""Share of a window below which uncovered time is rounding."""
 GAP_INTERVALS = 3.0
 """Readings further apart than this many intervals leave the time between them uncovered."""
 RATED_MARGIN = 1.5
@@ -164,12 +166,15 @@ def _device_energy(
     segments, faults = (_counter_segments if channel.quantity == "counter" else _power_segments)(
         channel, readings, interval_s
     )
-    segments = _held_at_the_ends(segments, start_s, end_s, interval_s)
+    if segments and segments[0].start_s <= readings[0].at_s:
+        segments = _held_before(segments, start_s, interval_s)
+    if segments and segments[-1].end_s >= readings[-1].at_s:
+        segments = _held_after(segments, end_s, interval_s)
     parts = [segment.within(start_s, end_s) for segment in segments]
     covered_s, joules = sum(part[0] for part in parts), sum(part[1] for part in parts)
     duration_s = end_s - start_s
     gaps_s = max(0.0, duration_s - covered_s)
-    if gaps_s <= 1e-9 * max(1.0, duration_s):
+    if gaps_s <= ROUNDING * max(1.0, duration_s):
         gaps_s = 0.0
     energy = Estimate(joules * channel.low_ratio, joules, joules * channel.high_ratio, channel.basis)
     if gaps_s > 0:
@@ -240,21 +245,27 @@ def _most_w(channel: Channel) -> float:
     return MOST_W[channel.kind] if channel.rated_w is None else channel.rated_w
 
 
-def _held_at_the_ends(segments: list[_Segment], start_s: float, end_s: float, interval_s: float) -> list[_Segment]:
-    """The stretches, the first and last prolonged at their own power over at most one interval.
+def _held_before(segments: list[_Segment], start_s: float, interval_s: float) -> list[_Segment]:
+    """The stretches, the first prolonged to the start at its own power, over at most one interval.
 
-    A phase begins and ends between two readings; that rest is no gap.
+    A phase begins between two readings; that rest is no gap. Where a reading lies in it, that reading was faulty.
     """
-    if not segments:
+    first = segments[0]
+    lead_s = first.start_s - start_s
+    if not 0 < lead_s <= interval_s:
         return segments
-    first, last = segments[0], segments[-1]
-    held = list(segments)
-    lead_s, rest_s = first.start_s - start_s, end_s - last.end_s
-    if 0 < lead_s <= interval_s:
-        held.insert(0, _Segment(start_s, first.start_s, first.joules / (first.end_s - first.start_s) * lead_s))
-    if 0 < rest_s <= interval_s:
-        held.append(_Segment(last.end_s, end_s, last.joules / (last.end_s - last.start_s) * rest_s))
-    return held
+    joules = first.joules / (first.end_s - first.start_s) * lead_s
+    return [_Segment(start_s, first.start_s, joules), *segments]
+
+
+def _held_after(segments: list[_Segment], end_s: float, interval_s: float) -> list[_Segment]:
+    """The stretches, the last prolonged to the end in the same way."""
+    last = segments[-1]
+    rest_s = end_s - last.end_s
+    if not 0 < rest_s <= interval_s:
+        return segments
+    joules = last.joules / (last.end_s - last.start_s) * rest_s
+    return [*segments, _Segment(last.end_s, end_s, joules)]
 
 
 def _gap_energy(channel: Channel, gaps_s: float, covered_s: float, joules: float) -> Estimate:

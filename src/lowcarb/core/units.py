@@ -33,6 +33,8 @@ UJ_PER_J = 1e6
 MJ_PER_J = 1e3
 """NVML counts millijoules (and milliwatts)."""
 PERCENT = 100.0
+MICRO, MILLI, KILO, MEGA, GIGA, TERA, PETA, EXA = 1e-6, 1e-3, 1e3, 1e6, 1e9, 1e12, 1e15, 1e18
+"""SI prefixes (SI Brochure, 9th edition, table 7), to write figures for people."""
 
 
 def kwh_from_j(energy_j: float) -> float:

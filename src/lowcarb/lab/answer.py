@@ -10,7 +10,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lowcarb.core.trial import Inference
 from lowcarb.lab.data import Question
 from lowcarb.lab.features import Window, extractive_windows, generative_windows, padded
-from lowcarb.lab.train import inputs_for
 
 LABELS = ("start_positions", "end_positions", "labels")
 

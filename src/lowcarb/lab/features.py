@@ -1,7 +1,7 @@
 """Questions → windows of tokens → padded batches; and back from token positions to text.
 
-Order is drawn over questions, not windows, from the seed and the epoch alone: two arms with different tokenizers see the
-same questions in the same order, which is what makes their trials a pair.
+Order is drawn over questions, not windows, from the seed and the epoch alone: two arms with different tokenizers see
+the same questions in the same order, which is what makes their trials a pair.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def extractive_windows(
 
 
 def _token_span(offsets: Sequence[tuple[int, int] | None], first: int, last: int) -> tuple[int, int]:
-    """Tokens that cover the characters from `first` to before `last`; (0, 0) where the window does not hold them all."""
+    """First and last token of the characters from `first` to before `last`; (0, 0) where some are not in the window."""
     start = end = 0
     for index, span in enumerate(offsets):
         if span is None or span[0] == span[1]:

@@ -123,19 +123,19 @@ def _chosen(all_layers: list[nn.Module], layers: tuple[int, ...]) -> list[nn.Mod
 
 
 def distilbert_from_bert(source: PreTrainedModel, layers: tuple[int, ...] | None) -> PreTrainedModel:
-    """A DistilBERT that starts from some layers of a BERT, as DistilBERT itself started (Sanh et al. 2019,
-    arXiv 1910.01108, section 3).
+    """A DistilBERT that starts from some layers of a BERT, as DistilBERT itself started.
 
-    DistilBERT has no segment embeddings: BERT's for the first segment is added to the positions, so that a first-segment
-    token looks the same to the first layer.
-    """  # noqa: D205
+    Sanh et al. 2019, arXiv 1910.01108, section 3. DistilBERT has no segment embeddings: BERT's for the first segment is
+    added to the positions, so that a first-segment token looks the same to the first layer.
+    """
     config = source.config
     kept = _chosen(list(source.bert.encoder.layer), layers or tuple(range(config.num_hidden_layers)))
     model = DistilBertForQuestionAnswering(
         DistilBertConfig(
             vocab_size=config.vocab_size, dim=config.hidden_size, hidden_dim=config.intermediate_size,
-            n_layers=len(kept), n_heads=config.num_attention_heads, max_position_embeddings=config.max_position_embeddings,
-            pad_token_id=config.pad_token_id, dropout=config.hidden_dropout_prob,
+            n_layers=len(kept), n_heads=config.num_attention_heads,
+            max_position_embeddings=config.max_position_embeddings, pad_token_id=config.pad_token_id,
+            dropout=config.hidden_dropout_prob,
             attention_dropout=config.attention_probs_dropout_prob,
         )
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tokenizers: the model's own, another model's, or one trained on the study's text; and what a swap does to embeddings."""
+"""Tokenizers: the model's own, another model's, or one trained on the study's text; and a swap's embeddings."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Remap:
 def remapped(
     rows: torch.Tensor, old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase
 ) -> tuple[torch.Tensor, Remap]:
-    """Embeddings [new vocabulary × width] for another tokenizer, from those of the old one. No id meets a foreign row."""
+    """Embeddings [new vocabulary × width] for another tokenizer, from the old one's. No id meets a foreign row."""
     known = old.get_vocab()
     special = {getattr(new, name): getattr(old, name) for name in SPECIALS["bert"] | SPECIALS["t5"]}
     mean = rows[: len(known)].mean(dim=0)

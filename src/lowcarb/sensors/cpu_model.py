@@ -83,8 +83,8 @@ class CpuModel:
             kind="cpu",
             quantity="counter",
             sensor=self.name,
-            # A looked-up rated power is an input of the model like the load; a guessed one makes a guess of it all.
-            basis="assumed" if rated_w.basis == "assumed" else "modelled",
+            # The load is measured here; how well the rated power is known shows in the interval.
+            basis="modelled",
             low_ratio=low_ratio,
             high_ratio=high_ratio,
             rated_w=full.mid * high_ratio,

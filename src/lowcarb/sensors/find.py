@@ -44,7 +44,7 @@ def find_sensors(
     sysfs_root: Path | None = None,
     proc_root: Path = Path("/proc"),
     environ: Mapping[str, str] | None = None,
-    nvml: Any = None,  # noqa: ANN401
+    nvml: Any = None,
 ) -> Found:
     """Open the sensors of this machine. Never fails: what is not there is in `missing`.
 

@@ -29,8 +29,9 @@ GPU_SERVER_FROM_GPUS = 4
 SERVER_YEARS = Estimate(4.0, 5.0, 6.0, "assumed")
 """Time in service: 4 years at Google, 6 at AWS and Azure, by their carbon tools."""
 SERVER_THREADS = Estimate(48.0, 128.0, 384.0, "assumed")
-"""Logical processors of a two-socket server that nobody knows: two 12-core Xeons to two 96-core EPYCs."""
-SOCKETS_OF_SERVER = 2
+"""Logical processors of a two-socket server that nobody knows: two 12-core Xeons to two 96-core EPYCs. A smaller
+machine, such as a laptop, counts as a part of the smallest."""
+SOCKETS_OF_SERVER = 2.0
 SOFTWARE = ("torch", "transformers")
 """Packages whose version changes what a training costs."""
 _ID_LENGTH = 12
@@ -113,11 +114,20 @@ def _processor_share(catalogue: CpuCatalogue, found: Found) -> Installed:
 
 def _share_of_server(catalogue: CpuCatalogue, processor: Processor) -> Estimate:
     """Usable logical processors over those of the server, at most 1."""
-    known = catalogue.cpu(processor.name)
-    threads = SERVER_THREADS if known is None else Estimate.exact(SOCKETS_OF_SERVER * known.threads, "catalogue")
+    per_socket = _threads_per_socket(catalogue, processor)
+    threads = SERVER_THREADS
+    if per_socket is not None:
+        threads = Estimate.exact(max(SOCKETS_OF_SERVER * per_socket, SERVER_THREADS.low), "assumed")
     usable = processor.usable_threads
     low, mid, high = (min(1.0, usable / count) for count in (threads.high, threads.mid, threads.low))
     return Estimate(low, mid, high, threads.basis)
+
+
+def _threads_per_socket(catalogue: CpuCatalogue, processor: Processor) -> float | None:
+    if not processor.virtual:
+        return processor.threads / processor.sockets
+    known = catalogue.cpu(processor.name)
+    return None if known is None else known.threads
 
 
 def _cards(catalogue: HardwareCatalogue, gpus: tuple[Gpu, ...]) -> list[Installed]:

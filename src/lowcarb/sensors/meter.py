@@ -17,7 +17,7 @@ from lowcarb.core.energy import Channel, Energy, Reading, integrate
 from lowcarb.errors import SettingError
 from lowcarb.sensors.base import Sensor
 from lowcarb.sensors.series import Series
-from lowcarb.sensors.worker import Answer, Worker
+from lowcarb.sensors.worker import LATE_S, Answer, Worker
 
 LEAST_INTERVAL_S = 0.01
 MOST_INTERVAL_S = 3600.0
@@ -158,6 +158,9 @@ class Meter:
         try:
             self._keep_schedule()
             self._gather(self._ask(), LAST_READING_S)
+            for worker in self._workers:
+                if worker.busy:
+                    self._fault(f"{worker.name}: no answer by the end")
         except Exception as error:  # noqa: BLE001  # the meter never breaks the training
             self._fault(f"meter: sampling ended early: {type(error).__name__}: {error}")
         self._dismiss()
@@ -180,10 +183,10 @@ class Meter:
             due_s = began_s + turns * self.interval_s
 
     def _ask(self) -> list[Worker]:
-        free = [worker for worker in self._workers if not worker.busy]
         for worker in self._workers:
-            if worker.busy:
-                self._fault(f"{worker.name}: no answer yet, so it was not asked again")
+            if worker.is_overdue():
+                self._fault(f"{worker.name}: no answer for more than {LATE_S:g} s, so it was not asked again")
+        free = [worker for worker in self._workers if not worker.busy]
         for worker in free:
             worker.ask()
         return free

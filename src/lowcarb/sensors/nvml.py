@@ -63,7 +63,7 @@ class Nvml:
 
     name = "nvml"
 
-    def __init__(self, nvml: Any, gpus: tuple[_Open, ...], missing: tuple[SensorUnavailable, ...]) -> None:  # noqa: ANN401
+    def __init__(self, nvml: Any, gpus: tuple[_Open, ...], missing: tuple[SensorUnavailable, ...]) -> None:
         self._nvml, self._open = nvml, gpus
         self._channels = tuple(one.channel() for one in gpus)
         self._closed = False
@@ -90,7 +90,7 @@ class Nvml:
             _shut(self._nvml)
 
 
-def find_nvml(environ: Mapping[str, str], nvml: Any = None) -> Nvml:  # noqa: ANN401
+def find_nvml(environ: Mapping[str, str], nvml: Any = None) -> Nvml:
     """Open the NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves to this process.
 
     Args:
@@ -120,14 +120,14 @@ def find_nvml(environ: Mapping[str, str], nvml: Any = None) -> Nvml:  # noqa: AN
         raise SensorUnavailable("nvml", f"NVML fails ({error})", "See whether `nvidia-smi` lists the GPUs") from error
 
 
-def _module() -> Any:  # noqa: ANN401
+def _module() -> Any:
     try:
         return import_module("pynvml")
     except ImportError as error:
         raise SensorUnavailable("nvml", f"no NVML binding ({error})", "pip install nvidia-ml-py") from error
 
 
-def _opened(nvml: Any, environ: Mapping[str, str]) -> Nvml:  # noqa: ANN401
+def _opened(nvml: Any, environ: Mapping[str, str]) -> Nvml:
     listed = [_describe(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
     # A board that fell off the bus keeps its index but cannot be used by CUDA either.
     alive = [one for one in listed if one is not None]
@@ -204,7 +204,7 @@ def _mig(name: str) -> SensorUnavailable:
     )
 
 
-def _describe(nvml: Any, index: int) -> tuple[Gpu, Any] | None:  # noqa: ANN401
+def _describe(nvml: Any, index: int) -> tuple[Gpu, Any] | None:
     """A GPU and its handle; None where the board does not answer at all."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -224,19 +224,19 @@ def _describe(nvml: Any, index: int) -> tuple[Gpu, Any] | None:  # noqa: ANN401
     )
 
 
-def _has_mig(nvml: Any, handle: Any) -> bool:  # noqa: ANN401
+def _has_mig(nvml: Any, handle: Any) -> bool:
     mode = _optional(nvml, nvml.nvmlDeviceGetMigMode, handle)
     return mode is not None and mode[0] == 1
 
 
-def _quantity(nvml: Any, handle: Any) -> Literal["counter", "power"] | None:  # noqa: ANN401
+def _quantity(nvml: Any, handle: Any) -> Literal["counter", "power"] | None:
     # Some devices list the counter and then refuse it, so only a true answer counts.
     if _answer(nvml, "counter", handle):
         return "counter"
     return "power" if _answer(nvml, "power", handle) is not None else None
 
 
-def _answer(nvml: Any, quantity: Literal["counter", "power"], handle: Any) -> float | None:  # noqa: ANN401
+def _answer(nvml: Any, quantity: Literal["counter", "power"], handle: Any) -> float | None:
     if quantity == "counter":
         energy_mj = _optional(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
         return None if energy_mj is None else energy_mj / MJ_PER_J
@@ -244,14 +244,14 @@ def _answer(nvml: Any, quantity: Literal["counter", "power"], handle: Any) -> fl
     return None if power_mw is None else power_mw / MW_PER_W
 
 
-def _optional(nvml: Any, ask: Any, handle: Any) -> Any:  # noqa: ANN401
+def _optional(nvml: Any, ask: Any, handle: Any) -> Any:
     try:
         return ask(handle)
     except nvml.NVMLError:
         return None
 
 
-def _shut(nvml: Any) -> None:  # noqa: ANN401
+def _shut(nvml: Any) -> None:
     try:
         nvml.nvmlShutdown()
     except nvml.NVMLError:

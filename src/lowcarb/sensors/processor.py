@@ -11,39 +11,8 @@ from typing import Protocol
 
 import psutil
 
+from lowcarb.catalogue.records import Cpu, CpuFamily
 from lowcarb.core.estimate import Estimate
-
-UNKNOWN_TDP_W_PER_THREAD = Estimate(1.3, 4.0, 9.0, "assumed")
-"""Rated power a logical processor [W] of a processor that nobody knows: from EPYC 9754 (360 W, 256 threads) to Xeon
-E3-1240 v2 (69 W, 8 threads), both by their makers; in the middle the Xeons of cloud machines up to 2019."""
-
-
-class Cpu(Protocol):
-    """A processor model as the catalogue describes it."""
-
-    @property
-    def tdp_w(self) -> float:
-        """Rated power of one socket [W]."""
-        ...
-
-    @property
-    def cores(self) -> int:
-        """Cores of one socket."""
-        ...
-
-    @property
-    def threads(self) -> int:
-        """Logical processors of one socket."""
-        ...
-
-
-class CpuFamily(Protocol):
-    """A processor generation as the catalogue describes it."""
-
-    @property
-    def tdp_w_per_thread(self) -> Estimate:
-        """Rated power a logical processor [W]."""
-        ...
 
 
 class CpuCatalogue(Protocol):
@@ -53,8 +22,8 @@ class CpuCatalogue(Protocol):
         """The processor with this model name, or None."""
         ...
 
-    def cpu_family(self, vendor: str, family: int, model: int) -> CpuFamily | None:
-        """The generation with these CPUID numbers, or None."""
+    def cpu_family(self, vendor: str, family: int | None, model: int | None) -> CpuFamily:
+        """The generation with these CPUID numbers; the wider what is not known of them, the wider its figures."""
         ...
 
 
@@ -129,18 +98,15 @@ def rated_w(processor: Processor, catalogue: CpuCatalogue) -> Estimate:
     virtual machine that shows no core shared by two may hold whole cores, and then up to twice as much.
     """
     known = catalogue.cpu(processor.name)
-    share = processor.usable_threads / processor.threads
+    usable = processor.usable_threads
     if known is not None and not processor.virtual:
-        return Estimate.exact(known.tdp_w * processor.sockets * share, "catalogue")
-    if known is not None:
-        mid_w = known.tdp_w / known.threads * processor.usable_threads
-        whole_cores = 1.0 if processor.split_cores else known.threads / known.cores
-        return Estimate(mid_w, mid_w, mid_w * whole_cores, "catalogue")
-    if processor.family is not None and processor.model is not None:
-        family = catalogue.cpu_family(processor.vendor, processor.family, processor.model)
-        if family is not None:
-            return family.tdp_w_per_thread.scale(processor.usable_threads)
-    return UNKNOWN_TDP_W_PER_THREAD.scale(processor.usable_threads)
+        return Estimate.exact(known.tdp_w * processor.sockets * usable / processor.threads, known.basis)
+    if known is not None and known.threads is not None:
+        mid_w = known.tdp_w / known.threads * usable
+        threads_per_core = 1.0 if processor.split_cores or known.cores is None else known.threads / known.cores
+        return Estimate(mid_w, mid_w, mid_w * threads_per_core, known.basis)
+    family = catalogue.cpu_family(processor.vendor, processor.family, processor.model)
+    return family.tdp_w_per_thread.scale(usable)
 
 
 def _read(path: Path) -> str:
@@ -170,7 +136,8 @@ def _control_groups(proc_root: Path, sysfs_root: Path) -> list[Path]:
     """Folders of this process's control group (version 2) and those above it, the nearest first."""
     top = sysfs_root / "fs" / "cgroup"
     match = re.search(r"^0::/(.*)$", _read(proc_root / "self" / "cgroup"), re.MULTILINE)
-    nearest = top / match.group(1) if match else top
+    # A group outside of this process's namespace shows as a path with dots, which leads nowhere from here.
+    nearest = top / match.group(1) if match and ".." not in match.group(1) else top
     return [folder for folder in (nearest, *nearest.parents) if folder.is_relative_to(top)]
 
 

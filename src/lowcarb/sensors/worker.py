@@ -38,6 +38,7 @@ class Worker:
         self.channels = tuple(sensor.channels())
         self.busy = False
         """Whether a question is open; set by the thread that asks, cleared by it when it takes the answer."""
+        self._asked_s = 0.0
         self.cost_cpu_s = 0.0
         """Processor time that the sensor has taken so far [s]."""
 
@@ -48,7 +49,12 @@ class Worker:
     def ask(self) -> None:
         """Ask for a reading, without waiting for it."""
         self.busy = True
+        self._asked_s = time.monotonic()
         self._questions.put(True)  # noqa: FBT003  # the queue's only other message is its end
+
+    def is_overdue(self) -> bool:
+        """Whether an answer has been awaited for so long that it will be dropped."""
+        return self.busy and time.monotonic() - self._asked_s > LATE_S
 
     def end(self) -> None:
         """Let the thread go as soon as it is free."""
@@ -58,7 +64,7 @@ class Worker:
         while self._questions.get():
             try:
                 answer = self._read()
-            except Exception as error:  # noqa: BLE001  # whatever a sensor raises is a fault of this sensor alone
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a sensor raises is its own fault alone
                 answer = Answer(self, (), (f"{self.name}: {type(error).__name__}: {error}"[:_TEXT_LENGTH],))
             self.cost_cpu_s = time.thread_time()
             self._answers.put(answer)

@@ -99,6 +99,8 @@ class Books:
         self._sums = Lock()
         self._closed: deque[_Window] = deque()
         self._open: tuple[str, float, float] | None = None
+        self.began: tuple[float, float] | None = None
+        """Time and processor time at the start [s]."""
         self._entries: dict[str, Entry] = {}
         self._latest: dict[str, float] = {}
         self._unsettled = 0
@@ -114,14 +116,18 @@ class Books:
             if self._open is not None:
                 return False
             self._open = (OTHER, at_s, cpu_s)
+            self.began = (at_s, cpu_s)
             return True
 
     def turn_to(self, name: str, at_s: float, cpu_s: float) -> None:
-        """From this time [s] and processor time [s] on, it is this phase."""
+        """From this time [s] and processor time [s] on, it is this phase.
+
+        Raises:
+            ValueError: nothing has begun.
+        """
         with self._marks:
             if self._open is None:
-                self._open = (name, at_s, cpu_s)
-                return
+                raise ValueError("a phase before the run has begun")
             before, start_s, start_cpu_s = self._open
             # Two threads may come in the wrong order by a hair: time never runs backwards in the books.
             at_s = max(at_s, start_s)

@@ -22,6 +22,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
+        self._reported: tuple[str, ...] = ()
 
     def run(self, what: str, act: Callable[[], Given], otherwise: Given) -> Given:
         """What the act gives, or the other value where it raises."""
@@ -52,11 +53,21 @@ class Guard:
         if fault not in self._counts:
             if len(self._counts) >= MOST_FAULTS:
                 return
-            # A user's log handler may raise too.
-            with suppress(Exception):
-                _log.warning("%s", fault)
+            _say(fault)
         self._counts[fault] = self._counts.get(fault, 0) + 1
+
+    def report(self, faults: tuple[str, ...]) -> None:
+        """Keep faults that were counted elsewhere, and say them."""
+        self._reported = faults
+        for fault in faults:
+            _say(fault)
 
     def faults(self) -> tuple[str, ...]:
         """What went wrong so far, one line a kind with its count."""
-        return tuple(f"{fault} ({count} ×)" for fault, count in dict(self._counts).items())
+        return (*(f"{fault} ({count} ×)" for fault, count in dict(self._counts).items()), *self._reported)
+
+
+def _say(fault: str) -> None:
+    # A user's log handler may raise too.
+    with suppress(Exception):
+        _log.warning("%s", fault)

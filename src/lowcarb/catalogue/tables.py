@@ -1,0 +1,88 @@
+"""The catalogue's tables as rows, and their cells as figures in SI units."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import TypeVar
+
+from lowcarb.core.estimate import BASES, Basis, Estimate
+from lowcarb.core.units import BYTES_PER_GB, FLOP_PER_TFLOP, G_PER_KG, S_PER_YEAR
+
+Row = Mapping[str, str]
+Choice = TypeVar("Choice", bound=str)
+
+SI_PER_UNIT: Mapping[str, float] = {
+    "1": 1.0,
+    "W": 1.0,
+    "J": 1.0,
+    "gCO2e": 1.0,
+    "l/kWh": 1.0,
+    "USD/h": 1.0,
+    "kgCO2e": G_PER_KG,
+    "years": S_PER_YEAR,
+    "GB": BYTES_PER_GB,
+    "GB/s": BYTES_PER_GB,
+    "TFLOP/s": FLOP_PER_TFLOP,
+}
+"""Every unit that a table may use, and what one of it is in the unit that lowcarb stores."""
+
+
+def read(table: str) -> tuple[Row, ...]:
+    """The rows of one table that ships with the package, cells by column name.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+    """
+    file = files("lowcarb.catalogue").joinpath("data", f"{table}.csv")
+    return tuple(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+
+
+def choice(text: str, options: tuple[Choice, ...]) -> Choice:
+    """A cell that holds one of some words.
+
+    Raises:
+        ValueError: it holds another.
+    """
+    return options[options.index(text)]
+
+
+def basis(row: Row) -> Basis:
+    """The basis that a row states.
+
+    Raises:
+        ValueError: it states none.
+    """
+    return choice(row["basis"], BASES)
+
+
+def sources(*rows: Row) -> tuple[str, ...]:
+    """The source ids that some rows name, each once, in order: a cell may name several, with spaces between."""
+    return tuple(dict.fromkeys(source for row in rows for source in row["source"].split()))
+
+
+def count(cell: str) -> int | None:
+    """A whole number, or None of an empty cell."""
+    return int(cell) if cell else None
+
+
+def scalar(row: Row) -> float:
+    """The `value` of a row in the stored unit.
+
+    Raises:
+        KeyError: the row's unit is not in `SI_PER_UNIT`.
+    """
+    return float(row["value"]) * SI_PER_UNIT[row["unit"]]
+
+
+def figure(row: Row, mid: str = "value", low: str = "low", high: str = "high") -> Estimate:
+    """The figure of a row in the stored unit; an empty bound is the value itself.
+
+    Raises:
+        KeyError: the row's unit is not in `SI_PER_UNIT`.
+        ValueError: a cell is not a number, or the bounds do not hold the value.
+    """
+    per_unit = SI_PER_UNIT[row.get("unit", "1")]
+    lowest, middle, highest = (float(row[column] or row[mid]) * per_unit for column in (low, mid, high))
+    return Estimate(lowest, middle, highest, basis(row))

@@ -1,0 +1,88 @@
+"""Before anything trains: can every source be opened, and is every swapped vocabulary another one?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from lowcarb.catalogue import Catalogue
+from lowcarb.core.check import Facts
+from lowcarb.core.trial import ModelChoice, Study
+from lowcarb.errors import CatalogueError, LowcarbError, StudyError
+from lowcarb.lab.data import Corpus
+from lowcarb.lab.sources import pretrained_folder
+from lowcarb.lab.study import study_facts
+from lowcarb.lab.tokenizers import build_tokenizer, native_tokenizer, same_vocabulary
+
+
+def preflight(study: Study, root: Path, catalogue: Catalogue) -> tuple[Corpus, Facts]:
+    """The study's questions and what the linter needs to know.
+
+    Raises:
+        StudyError: everything that would stop the study later: data, models, tokenizers, devices, site.
+    """
+    problems = _catalogue_problems(study, catalogue)
+    for model in dict.fromkeys(arm.model for arm in study.arms):
+        problems += _model_problems(model)
+    try:
+        corpus, _ = study_facts(study, root)
+    except StudyError as error:
+        raise StudyError(study.id, [*problems, *error.problems]) from error
+    if problems:
+        raise StudyError(study.id, problems)
+    vocabularies, problems = _vocabularies(study, corpus)
+    if problems:
+        raise StudyError(study.id, problems)
+    return study_facts(study, root, vocabularies)
+
+
+def _catalogue_problems(study: Study, catalogue: Catalogue) -> list[str]:
+    problems = []
+    for look_up, names in ((catalogue.device, study.devices), (catalogue.site, [study.site] if study.site else [])):
+        for name in names:
+            try:
+                look_up(name)
+            except CatalogueError as error:
+                problems.append(str(error))
+    return problems
+
+
+def _model_problems(model: ModelChoice) -> list[str]:
+    if model.from_scratch:
+        return []
+    try:
+        config = AutoConfig.from_pretrained(pretrained_folder(model.source))
+    except LowcarbError as error:
+        return [f"models.{model.id}: {error}"]
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        remedy = "name a folder with config.json and weights, or be online"
+        return [f"models.{model.id}.source: {model.source} cannot be opened ({first_line}); {remedy}"]
+    layers = getattr(config, "num_hidden_layers", None)
+    if model.layers is not None and layers is not None and max(model.layers) >= layers:
+        return [f"models.{model.id}.layers: {model.source} has {layers} layers, numbered from 0"]
+    expected = {"distilbert": ("distilbert", "bert"), "bert": ("bert",), "t5": ("t5", "mt5")}[model.family]
+    if config.model_type not in expected:
+        return [f"models.{model.id}.source: {model.source} is a {config.model_type}, not a {model.family}"]
+    return []
+
+
+def _vocabularies(study: Study, corpus: Corpus) -> tuple[Mapping[str, bool], list[str]]:
+    """By arm with a swapped tokenizer, whether its vocabulary is the model's own; and what could not be opened."""
+    same, problems = {}, []
+    text = corpus.text()
+    for arm in study.arms:
+        if arm.tokenizer.kind != "pretrained":
+            continue
+        try:
+            native, swapped = native_tokenizer(arm.model, text), build_tokenizer(arm.tokenizer, arm.model, text)
+        except LowcarbError as error:
+            problems.append(f"tokenizers.{arm.tokenizer.id}: {error}")
+        except (OSError, ValueError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            problems.append(f"tokenizers.{arm.tokenizer.id}.source: {arm.tokenizer.source}: {first_line}")
+        else:
+            same[arm.id] = same_vocabulary(native, swapped)
+    return same, list(dict.fromkeys(problems))

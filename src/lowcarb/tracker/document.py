@@ -1,0 +1,75 @@
+"""What the ledger keeps of an attempt, written the same way by a run that ends and for one that was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lowcarb.core.documents import machine_as_dict, site_as_dict
+from lowcarb.core.energy import energy_as_dict
+from lowcarb.core.footprint import measured_footprint
+from lowcarb.ledger.base import Attempt, Ledger, Status
+from lowcarb.tracker.books import Entry, merged
+from lowcarb.tracker.journal import Header
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is known of an attempt besides its phases."""
+
+    status: Status
+    ended_ns: int
+    """Wall clock at the start plus monotonic time since, UTC, for display."""
+    tokens: int = 0
+    steps: int = 0
+    notes: Mapping[str, object] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    meter_cpu_s: float | None = None
+    """Processor time that metering took [s]; None where the run was cut off before it was summed up."""
+
+
+def document_of(header: Header, entries: Sequence[Entry], ending: Ending) -> dict[str, object]:
+    """The document of an attempt."""
+    energy = merged([entry.energy for entry in entries])
+    faults = (*ending.faults, *(f"{one.device}: {fault}" for one in energy.devices for fault in one.faults))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "machine": machine_as_dict(header.machine),
+        "site": site_as_dict(header.site),
+        "phases": [entry.phase(header.machine, header.site).as_dict() for entry in entries],
+        "energy": energy_as_dict(energy),
+        "footprint": measured_footprint(energy, header.machine, header.site).as_dict(),
+        "cpu_s": sum(entry.cpu_s for entry in entries),
+        "wall_s": sum(entry.wall_s for entry in entries),
+        "tokens": ending.tokens,
+        "steps": ending.steps,
+        "faults": list(dict.fromkeys(faults)),
+        "notes": dict(ending.notes),
+        "meter": {"cost_cpu_s": ending.meter_cpu_s, "interval_s": header.interval_s},
+        "within": header.within,
+    }
+
+
+def enter(ledger: Ledger, header: Header, ending: Ending, document: Mapping[str, object]) -> Attempt | None:
+    """The attempt as the ledger now has it; None where it had its outcome already. May be done twice.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    if begin(ledger, header).status != "running":
+        return None
+    return ledger.finish(header.attempt_id, status=ending.status, ended_ns=ending.ended_ns, document=document)
+
+
+def begin(ledger: Ledger, header: Header) -> Attempt:
+    """The attempt, begun in the ledger if it was not."""
+    return ledger.begin(
+        attempt_id=header.attempt_id,
+        key=header.key,
+        kind=header.kind,
+        name=header.name,
+        study=header.study,
+        started_ns=header.started_ns,
+    )

@@ -1,0 +1,214 @@
+"""The crash-safe journal of an attempt: one JSON document a line, appended, so a kill loses no whole line.
+
+    {"lowcarb_journal": 1, "attempt_id": …, "key": …, "process": …, "machine": …, "site": …, "channels": […], …}
+    {"readings": [[at_s, channel number, value], …]}
+    {"phase": name, "at_s": …, "cpu_s": …}          from then on it is this phase
+    {"counts": [tokens, steps], "at_s": …, "cpu_s": …}
+    {"note": [key, value]}
+    {"end": status, "at_s": …, "cpu_s": …, "faults": […], "meter_cpu_s": …}
+
+A reader skips what is not such a line. Times are seconds of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+from lowcarb.core.documents import (
+    channel_as_dict,
+    channel_from_dict,
+    machine_as_dict,
+    machine_from_dict,
+    plain,
+    site_as_dict,
+    site_from_dict,
+)
+from lowcarb.core.energy import Channel, Reading
+from lowcarb.core.hardware import Machine
+from lowcarb.core.site import Site
+from lowcarb.tracker.guard import Guard
+from lowcarb.tracker.process import Process
+
+FORMAT = 1
+SYNC_S = 0.9
+"""Time between two syncs [s]: at most one a second, and what is written each second is synced each second."""
+MOST_PENDING = 20_000
+"""Lines that are kept while the disk refuses them: some hours; then the oldest are given up."""
+PRIVATE_DIRECTORY, PRIVATE_FILE = 0o700, 0o600
+_sync = getattr(os, "fdatasync", os.fsync)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an attempt is: all that is needed to book it when nobody is left to ask."""
+
+    attempt_id: str
+    key: str
+    kind: Literal["trial", "track"]
+    name: str
+    study: str | None
+    within: str | None
+    """Attempt that this one runs inside of: its energy is in that one's already."""
+    process: Process
+    started_ns: int
+    """Wall clock, UTC, for display."""
+    started_s: float
+    started_cpu_s: float
+    """Processor time at the start [s]."""
+    interval_s: float
+    machine: Machine
+    site: Site
+    channels: tuple[Channel, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON form: the journal's first line."""
+        return {
+            "lowcarb_journal": FORMAT,
+            **{name: getattr(self, name) for name in ("attempt_id", "key", "kind", "name", "study", "within")},
+            "process": self.process.as_dict(),
+            **{name: getattr(self, name) for name in ("started_ns", "started_s", "started_cpu_s", "interval_s")},
+            "machine": machine_as_dict(self.machine),
+            "site": site_as_dict(self.site),
+            "channels": [channel_as_dict(channel) for channel in self.channels],
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Header:
+        """The header whose JSON form this is.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is none, or of another format.
+        """
+        if document["lowcarb_journal"] != FORMAT:
+            raise ValueError(f"journal format {document['lowcarb_journal']!r}, not {FORMAT}")
+        facts = {name: document[name] for name in ("attempt_id", "key", "kind", "name", "study", "within")}
+        return cls(
+            **facts,
+            process=Process.from_dict(document["process"]),
+            started_ns=int(document["started_ns"]),
+            started_s=float(document["started_s"]),
+            started_cpu_s=float(document["started_cpu_s"]),
+            interval_s=float(document["interval_s"]),
+            machine=machine_from_dict(document["machine"]),
+            site=site_from_dict(document["site"]),
+            channels=tuple(channel_from_dict(one) for one in document["channels"]),
+        )
+
+
+class Journal:
+    """Appends an attempt's lines to a file of its own. Nothing here raises: what the disk refuses, the guard records.
+
+    `add` may be called from any thread and only remembers; `write` and `end` put on disk what there is. While the disk
+    refuses, lines are kept; when it takes them again, they follow on a new line.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._path: Path | None = None
+        self._numbers: dict[str, int] = {}
+        self._pending: list[bytes] = []
+        self._remember = Lock()
+        self._disk = Lock()
+        self._descriptor: int | None = None
+        self._torn = False
+        self._synced_s = -SYNC_S
+
+    def open(self, path: Path, header: Header) -> None:
+        """Begin the file with its header; what was added before comes after it."""
+        self._numbers = {channel.id: number for number, channel in enumerate(header.channels)}
+        with self._remember:
+            self._pending.insert(0, _line(header.as_dict()))
+        self._path = path
+        self._flush()
+
+    def add(self, line: Mapping[str, object]) -> None:
+        """Remember a line for the next write."""
+        with self._remember:
+            self._pending.append(_line(line))
+            if len(self._pending) > MOST_PENDING:
+                # The first may be the header, without which the rest is worth nothing.
+                del self._pending[1]
+
+    def write(self, readings: Sequence[Reading]) -> None:
+        """Put readings on disk, and what was added before; synced at most once a second."""
+        known = [r for r in readings if r.channel in self._numbers]
+        if known:
+            rows = [[r.at_s, self._numbers[r.channel], r.value if isfinite(r.value) else None] for r in known]
+            self.add({"readings": rows})
+        self._flush()
+
+    def end(self, line: Mapping[str, object]) -> None:
+        """Write the last line, and let go of the file."""
+        self.add(line)
+        self._synced_s = -SYNC_S
+        self._flush()
+        with self._disk:
+            descriptor, self._descriptor = self._descriptor, None
+            self._path = None
+        if descriptor is not None:
+            self._guard.run("journal", lambda: os.close(descriptor), None)
+
+    def _flush(self) -> None:
+        self._guard.run("journal", self._put_all, None)
+
+    def _put_all(self) -> None:
+        with self._disk:
+            if self._path is None:
+                return
+            if self._descriptor is None:
+                self._descriptor = _create(self._path)
+            with self._remember:
+                lines, self._pending = self._pending, []
+            done = 0
+            try:
+                for line in lines:
+                    self._put(self._descriptor, line)
+                    done += 1
+                self._sync(self._descriptor)
+            finally:
+                if done < len(lines):
+                    with self._remember:
+                        self._pending[:0] = lines[done:]
+
+    def _put(self, descriptor: int, line: bytes) -> None:
+        rest = memoryview(b"\n" + line if self._torn else line)
+        self._torn = True
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        self._torn = False
+
+    def _sync(self, descriptor: int) -> None:
+        now_s = time.monotonic()
+        if now_s - self._synced_s >= SYNC_S:
+            self._synced_s = now_s
+            _sync(descriptor)
+
+
+def phase_line(name: str, at_s: float, cpu_s: float) -> dict[str, object]:
+    """The line that says which phase it is from now on."""
+    return {"phase": name, "at_s": at_s, "cpu_s": cpu_s}
+
+
+def _line(document: Mapping[str, object]) -> bytes:
+    return json.dumps(plain(document), separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _create(path: Path) -> int:
+    path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(path, flags, PRIVATE_FILE)
+    # The file's name is on disk only once its directory is.
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return descriptor

@@ -1,0 +1,143 @@
+"""The settings of a tracker, checked at the door: what is wrong raises here, before a training, and never later."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from lowcarb.core.hardware import Machine
+from lowcarb.core.site import Site
+from lowcarb.errors import SettingError
+from lowcarb.ledger.base import Ledger
+from lowcarb.ledger.home import ledger_path
+from lowcarb.sensors.base import Sensor
+from lowcarb.sensors.machine import HardwareCatalogue
+from lowcarb.sensors.meter import LEAST_INTERVAL_S, MOST_INTERVAL_S
+
+
+class TrackCatalogue(HardwareCatalogue, Protocol):
+    """What a tracker asks of a catalogue."""
+
+    def site(self, name: str) -> Site:
+        """The site with this id or alias. Raises CatalogueError."""
+        ...
+
+    def unknown_site(self) -> Site:
+        """A site of which nothing is known: a wide estimate."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Checked settings. See `lowcarb.tracker.track.track` for what they mean."""
+
+    name: str
+    kind: Literal["trial", "track"]
+    key: str | None
+    study: str | None
+    site: Site
+    interval_s: float
+    ledger: Ledger | Path | None
+    sensors: tuple[Sensor, ...] | None
+    machine: Machine | None
+    catalogue: TrackCatalogue | None
+    home: Path | None
+
+
+def make_plan(  # noqa: PLR0913  # all that `track` takes
+    name: str,
+    *,
+    kind: Literal["trial", "track"],
+    key: str | None,
+    study: str | None,
+    site: Site | str | None,
+    interval_s: float,
+    ledger: Ledger | str | os.PathLike[str] | None,
+    sensors: Sequence[Sensor] | None,
+    machine: Machine | None,
+    catalogue: TrackCatalogue | None,
+    home: str | os.PathLike[str] | None,
+) -> Plan:
+    """The settings, if they are good.
+
+    Raises:
+        SettingError: one of them is not.
+        CatalogueError: the catalogue has no such site.
+    """
+    if kind not in ("trial", "track"):
+        raise SettingError("kind", kind, "'trial' or 'track'")
+    good = isinstance(interval_s, (int, float)) and not isinstance(interval_s, bool)
+    if not (good and LEAST_INTERVAL_S <= interval_s <= MOST_INTERVAL_S):
+        raise SettingError("interval_s", interval_s, f"seconds from {LEAST_INTERVAL_S:g} to {MOST_INTERVAL_S:g}")
+    if not isinstance(site, Site):
+        catalogue = catalogue or usual_catalogue()
+    return Plan(
+        name=_text("name", name),
+        kind=kind,
+        key=None if key is None else _text("key", key),
+        study=None if study is None else _text("study", study),
+        site=_site(site, catalogue),
+        interval_s=float(interval_s),
+        ledger=_ledger(ledger),
+        sensors=_sensors(sensors),
+        machine=_is_a("machine", machine, Machine, "a Machine or None"),
+        catalogue=catalogue,
+        home=_home(home),
+    )
+
+
+def usual_catalogue() -> TrackCatalogue:
+    """The catalogue that comes with the package."""
+    from lowcarb.catalogue import Catalogue  # noqa: PLC0415  # reads files; not needed where one is given
+
+    return Catalogue.load()
+
+
+def _text(field: str, value: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise SettingError(field, value, "text of at least one character")
+    return value
+
+
+def _site(site: Site | str | None, catalogue: TrackCatalogue | None) -> Site:
+    if isinstance(site, Site):
+        return site
+    if catalogue is None or not (site is None or isinstance(site, str)):
+        raise SettingError("site", site, "a site's id, a Site, or None where the place is unknown")
+    return catalogue.unknown_site() if site is None else catalogue.site(site)
+
+
+def _ledger(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | Path | None:
+    if isinstance(ledger, (str, os.PathLike)):
+        return ledger_path(ledger)
+    if ledger is not None and not (hasattr(ledger, "begin") and hasattr(ledger, "finish")):
+        raise SettingError("ledger", ledger, "a Ledger, a file's path, or None for the user's own")
+    return ledger
+
+
+def _sensors(sensors: Sequence[Sensor] | None) -> tuple[Sensor, ...] | None:
+    if sensors is None:
+        return None
+    if not isinstance(sensors, (list, tuple)):
+        raise SettingError("sensors", sensors, "a list of sensors, or None for those of this machine")
+    for sensor in sensors:
+        if not isinstance(sensor, Sensor):
+            raise SettingError("sensors", sensor, "sensors, with name, channels, read and close")
+    return tuple(sensors)
+
+
+def _home(home: str | os.PathLike[str] | None) -> Path | None:
+    if home is None:
+        return None
+    if not isinstance(home, (str, os.PathLike)) or not os.fspath(home) or "\0" in os.fspath(home):
+        raise SettingError("home", home, "a directory's path, or None for the user's own")
+    return Path(home).expanduser().absolute()
+
+
+def _is_a(field: str, value: Machine | None, kind: type[Machine], expected: str) -> Machine | None:
+    if value is not None and not isinstance(value, kind):
+        raise SettingError(field, value, expected)
+    return value

@@ -1,0 +1,116 @@
+"""What a tracker measures with: sensors, meter and machine. Whatever of it cannot be had, the rest goes on without."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+
+from lowcarb.core.energy import Channel, Energy, Reading, integrate
+from lowcarb.core.hardware import Machine
+from lowcarb.sensors.find import Found, find_sensors
+from lowcarb.sensors.machine import describe_machine
+from lowcarb.sensors.meter import Meter
+from lowcarb.tracker.guard import Guard
+from lowcarb.tracker.plan import Plan, usual_catalogue
+
+UNSEEN = Channel(
+    id="unseen",
+    device="machine",
+    kind="machine",
+    quantity="power",
+    sensor="none",
+    basis="assumed",
+    low_ratio=0.0,
+    high_ratio=1.0,
+    rated_w=None,
+)
+"""Stands in where nothing can be read: between nothing and the most that a machine draws."""
+
+
+class Rig:
+    """The meter with its sensors, opened by `open`; until then, and where that fails, every figure is a wide guess."""
+
+    def __init__(self, plan: Plan, guard: Guard) -> None:
+        self._plan, self._guard = plan, guard
+        self._found: Found | None = None
+        self._meter: Meter | None = None
+        self.machine = plan.machine or unknown_machine()
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What is read."""
+        return (self._meter.channels if self._meter else ()) or (UNSEEN,)
+
+    @property
+    def cost_cpu_s(self) -> float | None:
+        """Processor time that metering has taken so far [s]."""
+        return self._meter.cost_cpu_s if self._meter else None
+
+    def open(self, sink: Callable[[tuple[Reading, ...]], object]) -> None:
+        """Find the sensors and describe the machine; reads nothing yet."""
+        plan = self._plan
+        if plan.sensors is None or plan.machine is None:
+            self._guard.run("sensors", self._look_around, None)
+        sensors = plan.sensors if plan.sensors is not None else self._found.sensors if self._found else ()
+        self._meter = self._guard.run("meter", lambda: Meter(sensors, interval_s=plan.interval_s, sink=sink), None)
+
+    def start(self) -> None:
+        """Begin to read."""
+        if self._meter is not None:
+            self._guard.run("meter", self._meter.start, None)
+
+    def mark(self) -> None:
+        """Ask for a reading now."""
+        if self._meter is not None:
+            self._guard.run("meter", self._meter.mark, None)
+
+    def stop(self) -> None:
+        """Take a last reading and let go of the sensors that were found here."""
+        if self._meter is not None:
+            self._guard.run("meter", self._meter.stop, None)
+            self._guard.run("meter", self._report, None)
+        if self._found is not None:
+            self._guard.run("sensors", self._found.close, None)
+
+    def faults(self) -> tuple[str, ...]:
+        """What went wrong with reading so far, until `stop` hands it to the guard."""
+        nothing: tuple[str, ...] = ()
+        return nothing if self._meter is None else self._guard.run("meter", self._meter.faults, nothing)
+
+    def energy(self, start_s: float, end_s: float) -> Energy:
+        """Energy between two times of the monotonic clock [s]."""
+        if self._meter is None or not self._meter.channels:
+            return self.unseen(start_s, end_s)
+        return self._meter.energy(start_s, end_s)
+
+    def unseen(self, start_s: float, end_s: float) -> Energy:
+        """Energy of a time [s] that nobody saw: assumed, and as wide as can be."""
+        return integrate([UNSEEN], (), start_s, max(start_s, end_s), self._plan.interval_s)
+
+    def power_w(self) -> float | None:
+        """Mean power over the last few intervals [W]; None where it is not known."""
+        return None if self._meter is None else self._guard.run("meter", self._meter.power_w, None)
+
+    def _report(self) -> None:
+        if self._meter is not None:
+            self._guard.report(self._meter.faults())
+
+    def _look_around(self) -> None:
+        catalogue = self._plan.catalogue or usual_catalogue()
+        found = find_sensors(catalogue)
+        if self._plan.machine is None:
+            self.machine = self._guard.run("machine", lambda: describe_machine(catalogue, found), self.machine)
+        if self._plan.sensors is None:
+            self._found = found
+        else:
+            found.close()
+
+
+def unknown_machine() -> Machine:
+    """What any system tells of itself, where nothing better can be had."""
+    try:
+        memory_bytes = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError):
+        memory_bytes = float("nan")
+    return Machine("unknown", platform.machine() or "unknown", (), os.cpu_count() or 1, memory_bytes)
