@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 
 import pytest
 from hypothesis import given
@@ -43,8 +44,6 @@ def test_no_question_of_the_embedded_set_is_asked_twice():
 
 
 def test_adversarial_questions_come_in_three_kinds_of_like_number():
-    from importlib.resources import files
-
     document = json.loads((files("lowcarb.lab") / "data/jouleqa/adversarial.json").read_text())
     kinds = [q["kind"] for a in document["data"] for p in a["paragraphs"] for q in p["qas"]]
 
@@ -74,9 +73,11 @@ def test_what_is_no_squad_file_is_refused(text, said):
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.sampled_from(["data", "paragraphs", "context", "qas", "question", "answers", "text", "answer_start"]), s)))  # fmt: skip  # noqa: E501
 def test_any_json_is_read_or_refused_but_never_crashes(document):
     try:
-        assert parse_squad(json.dumps(document), where="f")
+        found = len(parse_squad(json.dumps(document), where="f"))
     except DataError as error:
-        assert error.problems
+        found = len(error.problems)
+
+    assert found > 0
 
 
 @pytest.mark.parametrize("name", ["missing.json", "embedded:jouleqa/tests"])

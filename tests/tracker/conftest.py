@@ -58,11 +58,11 @@ def home(tmp_path):
 
 @pytest.fixture
 def make(machine, site, ledger, home):
-    """A tracker on a sensor that reads 50 W twenty times a second, by default."""
+    """A tracker on a sensor that reads 50 W five times a second, by default."""
 
     def make(name="work", **settings):
         usual = {
-            "machine": machine, "site": site, "ledger": ledger, "home": home, "interval_s": 0.05,
+            "machine": machine, "site": site, "ledger": ledger, "home": home, "interval_s": 0.2,
             "sensors": [Replay.steady(50.0)],
         }  # fmt: skip
         return track(name, **{**usual, **settings})

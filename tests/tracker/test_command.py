@@ -129,7 +129,6 @@ def statuses(home):
     ("program", "sent", "code", "said"),
     [
         (CARELESS, signal.SIGTERM, 143, ""),
-        (CARELESS, signal.SIGQUIT, 131, ""),
         (CARELESS, signal.SIGINT, 130, ""),
         (CAREFUL, signal.SIGTERM, 5, "saved 15\n"),
         (CAREFUL, signal.SIGHUP, 5, "saved 1\n"),

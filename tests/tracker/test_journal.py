@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lowcarb.core.energy import Channel, Reading
 from lowcarb.errors import LedgerError
 from lowcarb.tracker.guard import Guard
-from lowcarb.tracker.journal import Header, Journal, phase_line
+from lowcarb.tracker.journal import Header, Journal
 from lowcarb.tracker.process import this_process
 from lowcarb.tracker.record import read_journal
 
@@ -58,7 +58,7 @@ def guard():
 def written(path, header, guard=None):
     journal = Journal(guard or Guard())
     journal.open(path, header)
-    journal.add(phase_line("train", 102.0, 2.0))
+    journal.mark("train", 102.0, 2.0)
     for reading in READINGS:
         journal.write([reading])
     journal.add({"note": ["loss", 0.5]})
@@ -159,7 +159,7 @@ def test_garbage_in_between_is_skipped_and_counted(path, header):
     assert record.last_s == 109.5
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 5_000), tail=st.binary(max_size=60))
 @example(cut=0, tail=b"")
 def test_a_journal_cut_anywhere_gives_what_was_before(path, header, cut, tail):
@@ -177,7 +177,7 @@ def test_a_journal_cut_anywhere_gives_what_was_before(path, header, cut, tail):
         assert len(record.readings) >= whole[:cut].count(b'"readings"') - 1
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=500))
 def test_any_bytes_are_a_journal_or_a_ledger_error(tmp_path, content):
     path = tmp_path / "any.jsonl"
@@ -221,7 +221,7 @@ def test_while_the_disk_refuses_lines_wait_and_then_follow_whole(path, header, g
 def test_a_place_that_cannot_be_written_at_first_is_tried_again(path, header, home, guard):
     home.touch()
     journal = Journal(guard)
-    journal.add(phase_line("train", 101.0, 1.0))
+    journal.mark("train", 101.0, 1.0)
     journal.open(path, header)
     journal.write(READINGS[:2])
     home.unlink()

@@ -14,15 +14,14 @@ from lowcarb.lab.features import Window, extractive_windows, generative_windows,
 LABELS = ("start_positions", "end_positions", "labels")
 
 
-@torch.inference_mode()
 def answers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question], inference: Inference
 ) -> list[str]:
     """The model's answer to each question; empty where it finds none."""
     model.eval()
-    if model.config.is_encoder_decoder:
-        return _generated(model, tokenizer, questions, inference)
-    return _extracted(model, tokenizer, questions, inference)
+    read_out = _generated if model.config.is_encoder_decoder else _extracted
+    with torch.inference_mode():
+        return read_out(model, tokenizer, questions, inference)
 
 
 def _extracted(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from lowcarb.core.trial import Trial
+from lowcarb.core.workload import ModelSpec
 from lowcarb.tracker.track import Tracker
 
 
@@ -45,6 +46,9 @@ class Runner(Protocol):
         ...
 
 
+DRY_SPEC = ModelSpec("dry", "encoder", layers=1, width=8, ff=16, heads=2, vocabulary=100)
+
+
 class DryRunner:
     """A runner that trains nothing: phases of no length and given scores. For tests of what is around a runner."""
 
@@ -71,6 +75,6 @@ class DryRunner:
                 "steps": self._steps, "metered_steps": self._steps, "zero_rate_steps": 0, "tokens": 100.0,
                 "real_tokens": 90.0, "sequences": 12, "flops": 1e12, "bytes": 1e10, "last_loss": 1.0,
             },
-            "model": {"parameters": 1000},
+            "model": {"parameters": 1000, "spec": asdict(DRY_SPEC)},
             "tokenizer": {"vocabulary": 100, "fertility": 1.2, "same_vocabulary": False},
         }  # fmt: skip

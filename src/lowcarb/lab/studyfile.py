@@ -111,7 +111,7 @@ class StudyFile(BaseModel):
     site: str | None = None
     devices: list[str] = Field(default_factory=list)
     threads: int | None = Field(None, ge=1)
-    budget: BudgetFile = Field(default_factory=BudgetFile)
+    budget: BudgetFile = BudgetFile(energy_j=None, carbon_g=None, time_s=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +220,8 @@ def _entry(holder: Any, name: str, override: str, where: str) -> Any:
     raise StudyError(where, [f"--set {override}: there is no {name!r}"])
 
 
-def _assembled(file: StudyFile) -> tuple[list[Problem], Study | None]:
-    """The study that a valid file describes, and what its parts have to say about each other."""
+def _assembled(file: Any) -> tuple[list[Problem], Study | None]:
+    """The study that a valid `StudyFile` describes, and what its parts have to say about each other."""
     problems: list[Problem] = []
     tokenizers = [TokenizerChoice(**t.model_dump()) for t in file.tokenizers] or [TokenizerChoice("native")]
     problems += _doubled("models", [m.id for m in file.models])
@@ -253,7 +253,7 @@ def _assembled(file: StudyFile) -> tuple[list[Problem], Study | None]:
     return [], Study(
         id=file.id,
         question=file.question,
-        data=DataChoice(**file.data.model_dump()),  # type: ignore[attr-defined]
+        data=DataChoice(**file.data.model_dump()),
         arms=tuple(arms[arm_id] for arm_id in chosen),
         baseline=baseline,
         seeds=tuple(file.seeds),

@@ -52,23 +52,27 @@ def trained_tokenizer(kind: str, family: ModelFamily, text: Iterable[str], vocab
 
 
 def _untrained(kind: str, specials: list[str], unknown: str, vocabulary: int) -> tuple[Tokenizer, Any]:
-    common = {"vocab_size": vocabulary, "special_tokens": specials, "show_progress": False}
     if kind == "wordpiece":
         backend = Tokenizer(models.WordPiece(unk_token=unknown))
         backend.normalizer = normalizers.BertNormalizer(lowercase=True)
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         backend.decoder = decoders.WordPiece()
-        return backend, trainers.WordPieceTrainer(**common)
+        return backend, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=specials, show_progress=False)
     if kind == "bpe":
         backend = Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         backend.decoder = decoders.ByteLevel()
-        return backend, trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **common)
+        return backend, trainers.BpeTrainer(
+            vocab_size=vocabulary, special_tokens=specials, show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )  # fmt: skip
     backend = Tokenizer(models.Unigram())
     backend.normalizer = normalizers.NFKC()
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     backend.decoder = decoders.Metaspace()
-    return backend, trainers.UnigramTrainer(unk_token=unknown, **common)
+    return backend, trainers.UnigramTrainer(
+        vocab_size=vocabulary, special_tokens=specials, show_progress=False, unk_token=unknown
+    )
 
 
 def with_template(tokenizer: PreTrainedTokenizerBase, family: ModelFamily) -> PreTrainedTokenizerBase:

@@ -22,7 +22,7 @@ from lowcarb.report.svg import (
     text_width,
 )
 
-WIDE, NARROW = 720.0, 336.0
+WIDE, NARROW = 760.0, 336.0
 """Widths that figures are made for [px]: a page, and a telephone."""
 LOG_FROM = 10.0
 """The carbon axis is logarithmic where carbon spans more than this factor."""

@@ -26,7 +26,7 @@ from lowcarb.core.units import (
 )
 
 UNKNOWN = "—"
-FEWEST_DIGITS, MOST_DIGITS = 2, 4
+FEWEST_DIGITS, MOST_DIGITS = 2, 3
 EXACT_DIGITS = 3
 """Significant digits of a figure without an interval."""
 PLAIN_RANGE = (1e-5, 1e7)

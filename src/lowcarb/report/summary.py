@@ -23,10 +23,16 @@ SAVING = ("better", "not inferior")
 
 
 class Said(NamedTuple):
-    """A sentence on one comparison, and its verdict."""
+    """A sentence on one comparison, its verdict, and why where the sentence does not say it."""
 
     text: str
     verdict: str
+    because: str = ""
+
+    @property
+    def plain(self) -> str:
+        """All of it as one sentence."""
+        return f"{self.text}: {self.verdict}{f' ({self.because})' if self.because else ''}."
 
 
 def lead(document: Document) -> str:
@@ -68,20 +74,20 @@ def _nothing_compared(document: Document) -> str:
 
 def sentences(document: Document) -> tuple[Said, ...]:
     """A sentence on each comparison, in the document's order."""
-    return tuple(Said(sentence(document, one), str(one["verdict"])) for one in document["comparisons"])
+    return tuple(sentence(document, one) for one in document["comparisons"])
 
 
-def sentence(document: Document, comparison: Document) -> str:
-    """What one choice costs and what it buys, ending in the verdict."""
+def sentence(document: Document, comparison: Document) -> Said:
+    """What one choice costs and what it buys, with the verdict."""
     arm, baseline = (name_of(document, comparison, side) for side in ("arm", "baseline"))
     carbon = _carbon_words(figure(comparison["carbon_ratio"]))
-    verdict = str(comparison["verdict"])
+    verdict, reason = str(comparison["verdict"]), str(comparison["reason"])
     if comparison["factor"] == "device":
         carbon = carbon.replace("trains for", "takes", 1)
-        return f"Projected onto {arm} instead of {baseline}, the same training {carbon}: {verdict}."
-    quality = quality_words(document, comparison)
-    because = f" ({comparison['reason']})" if verdict == "undecided" and not _scratch(document, comparison) else ""
-    return f"Against {baseline}, {arm} {carbon} and {quality}: {verdict}{because}."
+        because = reason if verdict == "undecided" else ""
+        return Said(f"Projected onto {arm} instead of {baseline}, the same training {carbon}", verdict, because)
+    because = reason if verdict == "undecided" and not _scratch(document, comparison) else ""
+    return Said(f"Against {baseline}, {arm} {carbon} and {quality_words(document, comparison)}", verdict, because)
 
 
 def _carbon_words(ratio: Figure | None) -> str:
@@ -178,7 +184,6 @@ def contrast_arm(document: Document) -> ArmView | None:
 
 
 def points_words(metric: Metric, margin: float) -> str:
-    """The margin in words."""
-    return (
-        f"{margin:g} {metric.points}".replace("1 points", "1 point") if margin == 1 else f"{margin:g} {metric.points}"
-    )
+    """The margin in words: `1 point of F1`."""
+    unit = metric.points.replace("points", "point", 1) if margin == 1 else metric.points
+    return f"{margin:g} {unit}"

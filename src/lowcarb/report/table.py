@@ -158,12 +158,13 @@ def _names(arms: Sequence[ArmView]) -> tuple[Column, Column]:
 
 
 def _costs(arms: Sequence[ArmView]) -> tuple[Column, ...]:
+    time = [arm.fact("wall_s") for arm in arms]
     return (
         _measure("Carbon of electricity", "g", [arm.footprint("operational_g") for arm in arms]),
         _measure("Carbon of the machine", "g", [arm.footprint("embodied_g") for arm in arms]),
         _measure("Energy", "J", [arm.footprint("energy_j") for arm in arms]),
-        _measure("Time", "s", [arm.fact("wall_s") for arm in arms]),
-        _measure("CPU time", "s", [arm.fact("cpu_s") for arm in arms]),
+        _measure("Time", "s", time),
+        _measure("CPU time", "s", [arm.fact("cpu_s") for arm in arms], like=time),
         _measure("Money", "USD", [arm.footprint("cost") for arm in arms]),
     )
 
@@ -278,7 +279,9 @@ def trials_table(document: Document) -> Table:
             _words("Status", [_status(trial) for trial in trials]),
             *scores,
             _measure("Time", "s", figures("duration_s")),
-            _measure("CPU time", "s", [exactly(trial["cpu_s"], "measured") for trial in trials]),
+            _measure(
+                "CPU time", "s", [exactly(trial["cpu_s"], "measured") for trial in trials], like=figures("duration_s")
+            ),
             _measure("Energy", "J", figures("energy_j")),
             _measure("Carbon of electricity", "g", figures("operational_g")),
         ),

@@ -22,6 +22,8 @@ OTHER = "other"
 """The phase of the time that is in no phase."""
 MOST_UNSETTLED = 30_000
 """Readings of an open phase that are integrated anew for each live figure: about a tenth of a second's work."""
+GRAIN_S = 0.02
+"""Phases shorter than this are booked together, and share their energy by time: the meter reads no faster."""
 SETTLING_S = 0.05
 """How long the sampling thread works on the books at a time [s]."""
 PATIENCE_S = 120.0
@@ -79,11 +81,29 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
-    name: str
+class _Stretch:
+    """Time without a gap: one phase, or several short ones."""
+
     start_s: float
     end_s: float
-    cpu_s: float
+    parts: Mapping[str, tuple[float, float]]
+    """Time and processor time [s] by phase."""
+
+    def joined(self, name: str, end_s: float, cpu_s: float) -> _Stretch:
+        """This stretch and the phase that follows it."""
+        wall_s, before_cpu_s = self.parts.get(name, (0.0, 0.0))
+        part = (wall_s + end_s - self.end_s, before_cpu_s + cpu_s)
+        return _Stretch(self.start_s, end_s, {**self.parts, name: part})
+
+    def entries(self, energy: Energy) -> list[Entry]:
+        """The phases, with their shares of the energy of the whole."""
+        length_s = self.end_s - self.start_s
+        if len(self.parts) == 1:
+            return [Entry(name, length_s, cpu_s, energy) for name, (_, cpu_s) in self.parts.items()]
+        return [
+            Entry(name, wall_s, cpu_s, _share(energy, wall_s / length_s if length_s > 0 else 0.0))
+            for name, (wall_s, cpu_s) in self.parts.items()
+        ]
 
 
 class Books:
@@ -97,7 +117,8 @@ class Books:
         self._energy = energy
         self._marks = Lock()
         self._sums = Lock()
-        self._closed: deque[_Window] = deque()
+        self._closed: deque[_Stretch] = deque()
+        self._short: _Stretch | None = None
         self._open: tuple[str, float, float] | None = None
         self.began: tuple[float, float] | None = None
         """Time and processor time at the start [s]."""
@@ -106,9 +127,9 @@ class Books:
         self._unsettled = 0
 
     @property
-    def turns(self) -> tuple[int, tuple[str, float, float] | None]:
+    def turns(self) -> tuple[str, float, float] | None:
         """Something that is another thing after each turn."""
-        return len(self._closed), self._open
+        return self._open
 
     def begin(self, at_s: float, cpu_s: float) -> bool:
         """Start the first phase, `other`, at this time [s] and processor time [s]; False where it has been started."""
@@ -131,7 +152,7 @@ class Books:
             before, start_s, start_cpu_s = self._open
             # Two threads may come in the wrong order by a hair: time never runs backwards in the books.
             at_s = max(at_s, start_s)
-            self._closed.append(_Window(before, start_s, at_s, max(0.0, cpu_s - start_cpu_s)))
+            self._close(before, start_s, at_s, max(0.0, cpu_s - start_cpu_s))
             self._open = (name, at_s, cpu_s)
 
     def seen(self, readings: Iterable[Reading]) -> None:
@@ -159,17 +180,35 @@ class Books:
         """The phases up to this time [s] and processor time [s], in the order in which they were first opened."""
         with self._sums:
             with self._marks:
-                windows = list(self._closed)
+                stretches = [*self._closed, *([self._short] if self._short else [])]
                 if self._open is not None:
                     name, start_s, start_cpu_s = self._open
-                    windows.append(_Window(name, start_s, max(start_s, at_s), max(0.0, cpu_s - start_cpu_s)))
+                    stretches.append(_alone(name, start_s, max(start_s, at_s), max(0.0, cpu_s - start_cpu_s)))
             entries = dict(self._entries)
-            for window in windows:
-                self._enter(entries, window)
+            for stretch in stretches:
+                self._enter(entries, stretch)
         return tuple(entries.values())
 
-    def _settle(self, window: _Window) -> None:
-        self._enter(self._entries, window)
+    def _close(self, name: str, start_s: float, end_s: float, cpu_s: float) -> None:
+        """Put a phase that is over with the closed ones, or with the short ones that are booked together."""
+        if end_s - start_s >= GRAIN_S:
+            self._close_short()
+            self._closed.append(_alone(name, start_s, end_s, cpu_s))
+            return
+        if self._short is None:
+            self._short = _alone(name, start_s, end_s, cpu_s)
+        else:
+            self._short = self._short.joined(name, end_s, cpu_s)
+        if self._short.end_s - self._short.start_s >= GRAIN_S:
+            self._close_short()
+
+    def _close_short(self) -> None:
+        if self._short is not None:
+            self._closed.append(self._short)
+            self._short = None
+
+    def _settle(self, stretch: _Stretch) -> None:
+        self._enter(self._entries, stretch)
         self._unsettled = 0
 
     def _cut(self, horizon_s: float) -> None:
@@ -177,21 +216,32 @@ class Books:
         if self._unsettled < MOST_UNSETTLED:
             return
         with self._marks:
-            if self._closed or self._open is None or self._open[1] >= horizon_s:
+            if self._closed or self._short or self._open is None or self._open[1] >= horizon_s:
                 return
             name, start_s, cpu_s = self._open
             self._open = (name, horizon_s, cpu_s)
-        self._settle(_Window(name, start_s, horizon_s, 0.0))
+        self._settle(_alone(name, start_s, horizon_s, 0.0))
 
-    def _enter(self, entries: dict[str, Entry], window: _Window) -> None:
-        energy, before = self._energy(window.start_s, window.end_s), entries.get(window.name)
-        wall_s = window.end_s - window.start_s
-        if before is None:
-            entries[window.name] = Entry(window.name, wall_s, window.cpu_s, energy)
-        else:
-            entries[window.name] = Entry(
-                window.name, before.wall_s + wall_s, before.cpu_s + window.cpu_s, merged((before.energy, energy))
-            )
+    def _enter(self, entries: dict[str, Entry], stretch: _Stretch) -> None:
+        for entry in stretch.entries(self._energy(stretch.start_s, stretch.end_s)):
+            before = entries.get(entry.name)
+            entries[entry.name] = entry if before is None else _sum(before, entry)
+
+
+def _alone(name: str, start_s: float, end_s: float, cpu_s: float) -> _Stretch:
+    return _Stretch(start_s, end_s, {name: (end_s - start_s, cpu_s)})
+
+
+def _sum(one: Entry, other: Entry) -> Entry:
+    energy = merged((one.energy, other.energy))
+    return Entry(one.name, one.wall_s + other.wall_s, one.cpu_s + other.cpu_s, energy)
+
+
+def _share(energy: Energy, share: float) -> Energy:
+    devices = tuple(
+        replace(one, energy_j=one.energy_j.scale(share), gaps_s=one.gaps_s * share) for one in energy.devices
+    )
+    return Energy(energy.duration_s * share, devices)
 
 
 def merged(energies: Sequence[Energy]) -> Energy:

@@ -18,7 +18,8 @@ from lowcarb.core.footprint import Footprint
 from lowcarb.errors import SettingError
 from lowcarb.ledger.base import Status
 from lowcarb.tracker.books import Phase
-from lowcarb.tracker.track import WITHIN, Settings, Tracker, track
+from lowcarb.tracker.plan import Settings
+from lowcarb.tracker.track import WITHIN, Tracker, track
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
 """Exit codes as shells give them; the last is added to a signal's number."""

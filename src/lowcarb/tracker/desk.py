@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowcarb.core.energy import Reading
@@ -47,9 +47,9 @@ class Desk:
         """Show the attempt in the ledger as running."""
         self._guard.run("ledger", lambda: begin(self._open_ledger(), header), None)
 
-    def add(self, line: Mapping[str, object]) -> None:
-        """Have a line written with the next readings."""
-        self._journal.add(line)
+    def mark(self, name: str, at_s: float, cpu_s: float) -> None:
+        """Have it written with the next readings that it is this phase from this time on."""
+        self._journal.mark(name, at_s, cpu_s)
 
     def note(self, key: str, value: object) -> None:
         """Keep a fact for the document, and for the journal."""

@@ -34,6 +34,7 @@ from lowcarb.core.documents import (
 from lowcarb.core.energy import Channel, Reading
 from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
+from lowcarb.tracker.books import GRAIN_S
 from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.process import Process
 
@@ -115,6 +116,7 @@ class Journal:
         self._path: Path | None = None
         self._numbers: dict[str, int] = {}
         self._pending: list[bytes] = []
+        self._mark: tuple[bytes, float] = (b"", 0.0)
         self._remember = Lock()
         self._disk = Lock()
         self._descriptor: int | None = None
@@ -136,6 +138,18 @@ class Journal:
             if len(self._pending) > MOST_PENDING:
                 # The first may be the header, without which the rest is worth nothing.
                 del self._pending[1]
+
+    def mark(self, name: str, at_s: float, cpu_s: float) -> None:
+        """Remember which phase it is from now on. Of phases too short to be told apart, the last one stays."""
+        line = _line({"phase": name, "at_s": at_s, "cpu_s": cpu_s})
+        with self._remember:
+            mark, marked_s = self._mark
+            if self._pending and self._pending[-1] is mark and at_s - marked_s < GRAIN_S:
+                self._pending[-1] = line
+                self._mark = line, marked_s
+            else:
+                self._pending.append(line)
+                self._mark = line, at_s
 
     def write(self, readings: Sequence[Reading]) -> None:
         """Put readings on disk, and what was added before; synced at most once a second."""
@@ -190,11 +204,6 @@ class Journal:
         if now_s - self._synced_s >= SYNC_S:
             self._synced_s = now_s
             _sync(descriptor)
-
-
-def phase_line(name: str, at_s: float, cpu_s: float) -> dict[str, object]:
-    """The line that says which phase it is from now on."""
-    return {"phase": name, "at_s": at_s, "cpu_s": cpu_s}
 
 
 def _line(document: Mapping[str, object]) -> bytes:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict
 
 from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
@@ -45,6 +45,20 @@ class Plan:
     machine: Machine | None
     catalogue: TrackCatalogue | None
     home: Path | None
+
+
+class Settings(TypedDict, total=False):
+    """What `track` takes besides name and kind, for those who pass it on."""
+
+    key: str | None
+    study: str | None
+    site: Site | str | None
+    interval_s: float
+    ledger: Ledger | str | os.PathLike[str] | None
+    sensors: Sequence[Sensor] | None
+    machine: Machine | None
+    catalogue: TrackCatalogue | None
+    home: str | os.PathLike[str] | None
 
 
 def make_plan(  # noqa: PLR0913  # all that `track` takes

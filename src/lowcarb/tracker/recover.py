@@ -23,7 +23,7 @@ SUFFIX = ".jsonl"
 SILENT_S = S_PER_HOUR
 """Where a process cannot be asked, on another host or in a container, its journal is taken for abandoned after so long
 without a word [s]."""
-KEPT = 200
+KEPT, KEPT_BYTES = 200, 256 * 2**20
 """Journals that are kept after the ledger has taken them in, the newest; it has all that reports need."""
 
 _log = logging.getLogger(__name__)
@@ -94,8 +94,12 @@ def put_away(path: Path) -> None:
     with suppress(OSError):
         done.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
         path.replace(done / path.name)
-        for old in sorted(done.glob(f"*{SUFFIX}"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
-            old.unlink()
+        kept_bytes = 0
+        newest_first = sorted(done.glob(f"*{SUFFIX}"), key=lambda one: one.stat().st_mtime, reverse=True)
+        for number, journal in enumerate(newest_first):
+            kept_bytes += journal.stat().st_size
+            if number >= KEPT or kept_bytes > KEPT_BYTES:
+                journal.unlink()
 
 
 def _read(path: Path) -> Record | None:

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from threading import Lock
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from lowcarb.core.documents import plain
 from lowcarb.core.energy import GAP_INTERVALS, Reading
@@ -30,11 +30,11 @@ from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
 from lowcarb.ledger.base import Ledger, Status
 from lowcarb.sensors.base import Sensor
-from lowcarb.tracker.books import OTHER, Books, Phase, merged
+from lowcarb.tracker.books import OTHER, Books, Entry, Phase, merged
 from lowcarb.tracker.desk import Desk
 from lowcarb.tracker.ending import ENDINGS, status_of
 from lowcarb.tracker.guard import Guard
-from lowcarb.tracker.journal import Header, phase_line
+from lowcarb.tracker.journal import Header
 from lowcarb.tracker.plan import Plan, TrackCatalogue, make_plan
 from lowcarb.tracker.process import cpu_s, slept_s, this_process
 from lowcarb.tracker.rig import Rig
@@ -77,6 +77,7 @@ class Tracker:
         self._started_ns, self._slept_s, self._within = 0, 0.0, os.environ.get(WITHIN)
         self._end: tuple[float, float] | None = None
         self._figures: tuple[float, float, object, Figures] | None = None
+        self._final: Figures | None = None
 
     # The verbs.
 
@@ -204,6 +205,7 @@ class Tracker:
         if (slept := slept_s() - self._slept_s) > 1.0:
             self._guard.record(f"the machine slept for {slept:.0f} s, which are in no figure")
         entries = self._books.until(at_s, end_cpu_s)
+        self._final = self._guard.run("figures", lambda: self._applied(entries), None)
         status = self._status or "done"
         self._desk.close(self._header(), entries, status, at_s, end_cpu_s, self._rig.cost_cpu_s)
 
@@ -281,7 +283,7 @@ class Tracker:
             name = self._open_phases[-1].name if self._open_phases else OTHER
             at_s, now_cpu_s = time.monotonic(), cpu_s()
             self._books.turn_to(name, at_s, now_cpu_s)
-            self._desk.add(phase_line(name, at_s, now_cpu_s))
+            self._desk.mark(name, at_s, now_cpu_s)
         self._rig.mark()
 
     def _now(self) -> Figures:
@@ -291,17 +293,23 @@ class Tracker:
         return self._guard.run("figures", self._reckon, None) or self._unseen()
 
     def _reckon(self) -> Figures:
+        if self._final is not None:
+            return self._final
         now_s, turns = time.monotonic(), (self._books.turns, self._end)
         if self._figures is not None:
             made_s, took_s, made_turns, figures = self._figures
-            if made_turns == turns and (self._end is not None or now_s - made_s < REFRESH_RATIO * took_s):
+            if made_turns == turns and now_s - made_s < REFRESH_RATIO * took_s:
                 return figures
         at_s, at_cpu_s = self._end or (self._seen_s(now_s), cpu_s())
-        phases = tuple(e.phase(self._rig.machine, self._plan.site) for e in self._books.until(at_s, at_cpu_s))
-        energy = merged([phase.energy for phase in phases])
-        figures = phases, measured_footprint(energy, self._rig.machine, self._plan.site)
+        figures = self._applied(self._books.until(at_s, at_cpu_s))
         self._figures = now_s, time.monotonic() - now_s, turns, figures
         return figures
+
+    def _applied(self, entries: Sequence[Entry]) -> Figures:
+        """Machine and site applied to the books."""
+        machine, site = self._rig.machine, self._plan.site
+        total = merged([entry.energy for entry in entries])
+        return tuple(entry.phase(machine, site) for entry in entries), measured_footprint(total, machine, site)
 
     def _seen_s(self, now_s: float) -> float:
         """The time of the last reading [s]: between two of them nothing is known yet. Now, if none has come lately."""
@@ -330,20 +338,6 @@ class _PhaseBlock:
     def _turn(self, *, opens: bool) -> None:
         tracker = self._tracker
         tracker._guard.run("phase", lambda: tracker._turn(self, opens=opens), None)  # noqa: SLF001
-
-
-class Settings(TypedDict, total=False):
-    """What `track` takes besides name and kind, for those who pass it on."""
-
-    key: str | None
-    study: str | None
-    site: Site | str | None
-    interval_s: float
-    ledger: Ledger | str | os.PathLike[str] | None
-    sensors: Sequence[Sensor] | None
-    machine: Machine | None
-    catalogue: TrackCatalogue | None
-    home: str | os.PathLike[str] | None
 
 
 def track(  # noqa: PLR0913  # each is a fact of the work, and nearly all have a good default

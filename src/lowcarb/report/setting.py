@@ -1,0 +1,128 @@
+"""Where, on what and how a study ran, as rows of name, value and basis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from lowcarb.core.units import BYTES_PER_GIB
+from lowcarb.report.digest import Document, metric_of
+from lowcarb.report.format import figure, number, quantity
+from lowcarb.report.summary import points_words
+
+
+class Fact(NamedTuple):
+    """A row."""
+
+    name: str
+    value: str
+    basis: str = ""
+
+
+RECIPE = (
+    ("epochs", "epochs"), ("max_steps", "at most steps"), ("batch", "questions a step"),
+    ("learning_rate", "learning rate"), ("schedule", "schedule"), ("warmup", "warm-up share"),
+    ("weight_decay", "weight decay"), ("dropout", "dropout"), ("precision", "precision"), ("padding", "padding"),
+    ("length", "window, tokens"), ("stride", "overlap, tokens"), ("fused", "fused optimizer step"),
+    ("unmetered_epochs", "epochs outside the meter"),
+)  # fmt: skip
+
+
+def site(document: Document) -> tuple[Fact, ...]:
+    """Where the energy was priced."""
+    one = document["site"]
+    rows = [Fact("Place", f"{one['name']} ({one['id']})" if one["declared"] else f"{one['name']}: not declared")]
+    for name, title, unit in (
+        ("intensity_g_per_kwh", "Carbon intensity", "g CO2e/kWh"),
+        ("pue", "PUE", ""),
+        ("wue_l_per_kwh", "Water for cooling", "l/kWh"),
+        ("grid_water_l_per_kwh", "Water of the electricity", "l/kWh"),
+        ("price_per_kwh", "Price of electricity", "USD/kWh"),
+    ):
+        found = figure(one[name])
+        rows.append(Fact(title, quantity(found, unit) if found else "not known", found.basis if found else ""))
+    rows.append(Fact("Accounting", str(one["accounting"])))
+    rows.append(Fact("Year of the intensity", str(one["year"] or "not known")))
+    return tuple(rows)
+
+
+def machine(document: Document) -> tuple[Fact, ...]:
+    """What the trials ran on."""
+    one = document["machine"]
+    if one is None:
+        return (Fact("Machine", "no trial has run yet"),)
+    rows = [Fact("Machine", str(one["name"])), Fact("Virtual", "yes" if one["virtual"] else "no")]
+    rows.append(Fact("Threads", str(one["threads"])))
+    if one["memory_bytes"]:
+        rows.append(Fact("Memory", f"{number(one['memory_bytes'] / BYTES_PER_GIB)} GiB"))
+    for installed in one["devices"]:
+        device = installed["device"]
+        making = figure(device["embodied_g"])
+        words = f"{number(installed['count'])} × {device['name']}"
+        rows.append(Fact(str(device["kind"]).upper(), words))
+        if making:
+            rows.append(Fact("Carbon of making it", quantity(making, "g"), making.basis))
+    rows.append(Fact("Software", ", ".join(f"{name} {version}" for name, version in one["software"].items()) or "—"))
+    return tuple(rows)
+
+
+def design(document: Document) -> tuple[Fact, ...]:
+    """What was asked, and of which data."""
+    study, metric = document["study"], metric_of(document)
+    data = study["data"]
+    return (
+        Fact("Question", str(study["question"])),
+        Fact("Baseline", str(study["baseline"])),
+        Fact("Judged by", f"{metric.name} on {study['split']} questions"),
+        Fact("Margin", points_words(metric, float(study["margin"]))),
+        Fact("Seeds", ", ".join(map(str, study["seeds"])) or "none"),
+        Fact("Training questions", _data(data["train"], data["train_questions"])),
+        Fact("Validation questions", _data(data["validation"], data["test_questions"])),
+        Fact("Adversarial questions", _data(data["adversarial"], data["test_questions"])),
+    )
+
+
+def _data(name: str, most: int | None) -> str:
+    return f"{name}, at most {most}" if most else str(name)
+
+
+def recipe(document: Document) -> tuple[Fact, ...]:
+    """How the arms were trained: what is common to all, and by arm what is not."""
+    recipes = {f"{arm['model']['id']}/{arm['tokenizer']['id']}": arm["recipe"] for arm in document["study"]["arms"]}
+    rows = []
+    for name, title in RECIPE:
+        values = {arm: _value(one[name]) for arm, one in recipes.items() if name in one}
+        kinds = dict.fromkeys(values.values())
+        if len(kinds) == 1:
+            rows.append(Fact(title.capitalize(), next(iter(kinds))))
+        elif kinds:
+            rows.append(Fact(title.capitalize(), "; ".join(f"{arm}: {value}" for arm, value in values.items())))
+    return tuple(rows)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def coverage(document: Document) -> tuple[Fact, ...]:
+    """What the energy covers, and how it was got."""
+    footprints = [p["footprint"] for t in document["trials"] for p in t["phases"] if p["footprint"]]
+    return (
+        Fact("Energy covers", _joined(footprints, "scope")),
+        Fact("Got by", _joined(footprints, "method")),
+        Fact("Time, CPU time", "clocks of the machine", "measured" if footprints else ""),
+        Fact("Quality", "answers scored against the data's own", "measured" if footprints else ""),
+        Fact("Carbon", "energy priced at the site", _basis(footprints)),
+    )
+
+
+def _joined(footprints: Iterable[Mapping[str, Any]], name: str) -> str:
+    return "; ".join(dict.fromkeys(str(one[name]) for one in footprints)) or "nothing yet"
+
+
+def _basis(footprints: Iterable[Mapping[str, Any]]) -> str:
+    return next((str(one["operational_g"]["basis"]) for one in footprints), "")
