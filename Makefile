@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
+# More arguments for the study: make study ARGS='--site fra'
+ARGS   ?=
 
 .PHONY: study test check clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/.lab
-	$(BIN)/lowcarb study run studies/mini.yaml --report out/mini.html
+	$(BIN)/lowcarb study run studies/mini.yaml --report out/mini.html $(ARGS)
 
 test: $(VENV)/.dev check
 	$(BIN)/pytest -q

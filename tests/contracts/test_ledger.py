@@ -192,7 +192,7 @@ def test_a_closed_ledger_refuses_and_may_be_closed_again(ledger):
 
 names = st.text(st.characters(), max_size=30)
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | names
-documents = st.dictionaries(names, st.recursive(leaves, lambda one: st.lists(one), max_leaves=4), max_size=4)
+documents = st.dictionaries(names, st.recursive(leaves, st.lists, max_leaves=4), max_size=4)
 times = st.integers(0, 2**63 - 1)
 
 

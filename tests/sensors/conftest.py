@@ -1,4 +1,4 @@
-# ruff: noqa: N801, N802, N818  # NVML's own names
+# ruff: noqa: N801, N802  # NVML's own names
 """Fakes that several tests of this folder share: an NVML module, a powercap tree, a clock, a catalogue."""
 
 from __future__ import annotations

@@ -114,11 +114,15 @@ def _run(run: Run, attempts: Any) -> dict[str, Any]:
 def _print_attempt(attempt: Attempt) -> None:
     document: Any = attempt.document
     out().print(f"\nattempt {attempt.number}: {attempt.status}, {_when(attempt.started_ns)} UTC", markup=False)
-    rows = [
-        (p["name"], f"{p['wall_s']:.1f}", f"{p['cpu_s']:.1f}", quantity(exactly(p["footprint"]["energy_j"]["mid"]), "J"),
-         p["footprint"]["energy_j"]["basis"], quantity(exactly(p["footprint"]["operational_g"]["mid"]), "g"))
-        for p in document.get("phases", [])
-    ]  # fmt: skip
+    rows = []
+    for phase in document.get("phases", []):
+        energy, carbon = (phase["footprint"][name] for name in ("energy_j", "operational_g"))
+        rows.append(
+            (
+                phase["name"], f"{phase['wall_s']:.1f}", f"{phase['cpu_s']:.1f}",
+                quantity(exactly(energy["mid"]), "J"), energy["basis"], quantity(exactly(carbon["mid"]), "g"),
+            )
+        )  # fmt: skip
     show("", ("phase", "wall s", "CPU s", "energy", "basis", "carbon"), rows, right=(1, 2, 3, 5))
     for fault in document.get("faults", []):
         say(f"fault: {fault}")

@@ -17,7 +17,7 @@ from lowcarb.ledger.base import Ledger
 from lowcarb.report.html import render_html
 from lowcarb.report.records import read_study as recorded_study
 from lowcarb.report.study import study_document
-from lowcarb.report.table import study_tables
+from lowcarb.report.table import study_table
 
 app = typer.Typer(help="Run a study, check it without running, show what it found.", no_args_is_help=True)
 
@@ -171,6 +171,6 @@ def _tell(document: dict[str, Any], *, json: bool) -> None:
     if json:
         emit({name: value for name, value in document.items() if name not in ("schema_version", "kind")}, kind="study")
         return
-    for table in study_tables(document):
+    for table in study_table(document):
         show(table.title, table.columns, table.rows, right=table.right)
         out().print()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated
 
 import click
@@ -12,7 +11,10 @@ from lowcarb.cli.console import EXIT_USAGE, Json, LedgerPath, SiteId, emit, say
 from lowcarb.report.format import quantity
 from lowcarb.tracker.command import run_command
 
-Name = Annotated[str | None, typer.Option("--name", help="What to call the run. Default: the command.")]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="What to call the run. Default: the program's name; its arguments may hold secrets."),
+]
 Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", help="Time between readings.")]
 
 
@@ -31,14 +33,14 @@ def track(
     if not command:
         click.echo("track needs a command: lowcarb track -- python train.py", err=True)
         return EXIT_USAGE
-    outcome = run_command(command, name=name or shlex.join(command), site=site, interval_s=interval, ledger=ledger)
+    outcome = run_command(command, name=name, site=site, interval_s=interval, ledger=ledger)
     if json:
         emit(
             {
-                "name": name or shlex.join(command),
+                "name": name or command[0],
                 "exit_code": outcome.exit_code,
                 "attempt": outcome.attempt_id,
-                "footprint": outcome.footprint.as_dict() if outcome.footprint else None,
+                "footprint": outcome.footprint.as_dict(),
                 "phases": [
                     {"name": p.name, "wall_s": p.wall_s, "cpu_s": p.cpu_s, "footprint": p.footprint.as_dict()}
                     for p in outcome.phases
@@ -46,7 +48,7 @@ def track(
             },
             kind="run",
         )
-    elif outcome.footprint is not None:
+    else:
         footprint = outcome.footprint
         say(f"energy  {quantity(footprint.energy_j, 'J')}, {footprint.energy_j.basis} ({footprint.scope})")
         say(f"carbon  {quantity(footprint.operational_g, 'g')} CO2e, {footprint.operational_g.basis}")

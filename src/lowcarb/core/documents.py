@@ -20,7 +20,7 @@ _DEVICE_ESTIMATES = ("embodied_g", "lifetime_s", "price_per_hour")
 _SITE_ESTIMATES = ("intensity_g_per_kwh", "pue", "wue_l_per_kwh", "grid_water_l_per_kwh", "price_per_kwh")
 
 
-def plain(value: object, otherwise: Callable[[object], object] | None = None) -> Any:  # noqa: ANN401  # JSON is a union
+def plain(value: object, otherwise: Callable[[object], object] | None = None) -> Any:
     """A value as JSON can say it: a number that is not finite is unknown, so None; a tuple is a list.
 
     Args:

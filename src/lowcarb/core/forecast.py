@@ -3,7 +3,8 @@
 A first, simple model: the slower of the two roofs, arithmetic and memory traffic, or the time to launch the kernels,
 whichever is longest.
 
-    seconds = max(FLOPs / (efficiency × peak), bytes / (efficiency × bandwidth), steps × layers × launch time)
+    seconds = max(FLOPs / speed, bytes / (efficiency × bandwidth), steps × layers × launch time)
+    speed   = efficiency × peak, and in fp32 at most TDP / energy per FLOP
     watts   = TDP × (idle share + rest × how much of the time one of the roofs is busy)
 
 The constants below are read off public training tables; the device table's name is in each line.
@@ -20,10 +21,14 @@ from lowcarb.core.site import Site
 from lowcarb.core.workload import ModelSpec, Workload, training_workload
 from lowcarb.errors import SettingError
 
-FP32_EFFICIENCY = Estimate(0.35, 0.49, 0.62, "modelled")
-"""Reached over peak, fp32 without tensor cores: BERT-large fine-tuning and pretraining on V100, 7.4 to 11.1
-sequences/s of 384 tokens (NVIDIA DeepLearningExamples, TensorFlow tables)."""
-TENSOR_EFFICIENCY = Estimate(0.16, 0.28, 0.45, "modelled")
+FP32_EFFICIENCY = Estimate(0.42, 0.58, 0.75, "modelled")
+"""Reached over peak, fp32 without tensor cores: BERT-large fine-tuning on V100, 0.49 (10.42 sequences/s of 384 tokens);
+inference at batch 8, 0.70 on V100 and 0.74 on A100 (NVIDIA DeepLearningExamples, TensorFlow tables)."""
+FP32_J_PER_FLOP = Estimate(22e-12, 28e-12, 36e-12, "modelled")
+"""Energy of an fp32 operation, data movement included: what a card's rated power allows. A T4 reaches 2.4 of its 8.1
+TFLOP/s at 70 W (BERT-large inference, 9.75 sequences/s of 384 tokens), an A100 14.4 of 19.5 at 400 W (58.4 sequences/s;
+NVIDIA DeepLearningExamples)."""
+TENSOR_EFFICIENCY = Estimate(0.14, 0.28, 0.45, "modelled")
 """Reached over dense peak on tensor cores, tf32, fp16 or bf16: BERT-large fine-tuning on A100 and V100, 0.24 to 0.30;
 pretraining up to 0.45 (NVIDIA DeepLearningExamples)."""
 BANDWIDTH_EFFICIENCY = Estimate(0.5, 0.7, 0.9, "modelled")
@@ -77,7 +82,9 @@ def project(workload: Workload, device: Device, site: Site, *, count: int = 1) -
         raise SettingError("precision", workload.precision, f"one that {device.id} has: {known}")
     if device.bandwidth_bytes_per_s is None or device.tdp_w is None:
         raise SettingError("device", device.id, "a device whose bandwidth and rated power are known")
-    arithmetic_s = Estimate.exact(workload.flops / (peak * count), "catalogue") / _efficiency(workload.precision)
+    arithmetic_s = Estimate.exact(workload.flops / count, "catalogue") / _reached(
+        peak, device.tdp_w, workload.precision
+    )
     memory_s = Estimate.exact(workload.bytes / (device.bandwidth_bytes_per_s * count), "catalogue") / (
         BANDWIDTH_EFFICIENCY
     )
@@ -112,8 +119,15 @@ def contrast(figure: Estimate, baseline: Estimate) -> Estimate:
     return Estimate.around(figure.mid / baseline.mid, CONTRAST_RATIO, "modelled")
 
 
-def _efficiency(precision: str) -> Estimate:
-    return FP32_EFFICIENCY if precision == "fp32" else TENSOR_EFFICIENCY
+def _reached(peak_flops: float, tdp_w: float, precision: str) -> Estimate:
+    """Speed [FLOP/s] that a device reaches: a share of its peak, and no more than its rated power allows."""
+    if precision != "fp32":
+        return TENSOR_EFFICIENCY.scale(peak_flops)
+    by_peak = FP32_EFFICIENCY.scale(peak_flops)
+    by_power = Estimate.exact(tdp_w, "catalogue") / FP32_J_PER_FLOP
+    return Estimate(
+        min(by_peak.low, by_power.low), min(by_peak.mid, by_power.mid), min(by_peak.high, by_power.high), "modelled"
+    )
 
 
 def _longest(*durations: Estimate) -> Estimate:

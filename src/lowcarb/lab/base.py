@@ -20,7 +20,7 @@ class Step:
     loss: float
 
 
-class Diverged(Exception):  # noqa: N818  # an outcome of training, not a fault of the program
+class Diverged(Exception):
     """The loss is not a number: training on would be energy for nothing."""
 
 

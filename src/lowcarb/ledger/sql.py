@@ -270,7 +270,7 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _pragma(connection: Connection, name: str) -> Any:  # noqa: ANN401  # an int or a str, by the pragma
+def _pragma(connection: Connection, name: str) -> Any:
     return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
 
 

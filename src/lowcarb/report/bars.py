@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from lowcarb.report.digest import Document, added, arms_of, device_names, phases_of
+from lowcarb.report.digest import Document, added, arms_of, device_names, metric_of, phases_of
 from lowcarb.report.figures import NARROW, SMALL, WIDE
 from lowcarb.report.format import Figure, Unit, bounds, digits_of, figure, number, quantity, unit_for
 from lowcarb.report.summary import contrast_arm, device_carbon
@@ -130,7 +130,7 @@ def _device_panel(
     parts: dict[str, tuple[Part, ...]] | None = None,
 ) -> Panel:
     known = {device: one for device, one in figures.items() if one is not None}
-    shown = unit_for([one.mid for one in known.values()], unit)
+    shown = unit_for([one.high for one in known.values()], unit)
     rows = tuple(
         Row(
             names[device],
@@ -140,37 +140,46 @@ def _device_panel(
         )
         for device, one in known.items()
     )
-    kind = f"{shown.name} CO2e" if unit == "g" else shown.name
+    kind = f"{shown.name} CO₂e" if unit == "g" else shown.name
     return Panel(f"{title}, {kind}", rows, shown)
 
 
 def trial_spread(document: Document, width: float = WIDE) -> str:
-    """Time and energy of each trial's training, a row an arm; empty where no arm has two trials."""
+    """Quality, time and energy of each trial's training, a row an arm; empty where no arm has two trials."""
+    metric = metric_of(document)
+    split, name = document["study"]["split"], document["study"]["metric"]
     panels = []
-    for title, unit, name in (("Time of training", "s", "duration_s"), ("Energy of training", "J", "energy_j")):
-        by_arm = {arm["id"]: _trial_dots(document, arm["id"], name) for arm in document["arms"]}
-        values = [dot.value for dots in by_arm.values() for dot in dots]
-        shown = unit_for(values, unit)
+    for title, unit, read in (
+        (metric.name, "", lambda trial: (trial[split] or {}).get(name)),
+        ("Time of training", "s", lambda trial: _mid(trial, "duration_s")),
+        ("Energy of training", "J", lambda trial: _mid(trial, "energy_j")),
+    ):
+        by_arm = {arm["id"]: _trial_dots(document, arm["id"], read) for arm in document["arms"]}
+        shown = unit_for([dot.value for dots in by_arm.values() for dot in dots], unit)
         rows = tuple(Row(arm, _range_words(dots, shown), dots=dots) for arm, dots in by_arm.items() if dots)
-        panels.append(Panel(f"{title}, {shown.name}", rows, shown))
+        panels.append(Panel(f"{title}, {shown.name}" if shown.name else title, rows, shown))
     if not any(len(row.dots) > 1 for panel in panels for row in panel.rows):
         return ""
-    body, height = _side_by_side(panels, width)
+    body, height = _side_by_side([panel for panel in panels if panel.rows], width, most=3)
     legend, legend_height = _legend([("done", "trial done"), ("ended without a result", "trial lost")], width)
     description = "; ".join(f"{panel.title}: {row.name} {row.words}" for panel in panels for row in panel.rows)
     moved = tag("g", *legend, transform=f"translate(0,{height + 6:.0f})")
-    return svg(
-        "spread", width, height + legend_height + 6, "Time and energy, trial by trial", description, [*body, moved]
-    )
+    title = f"{metric.name}, time and energy, trial by trial"
+    return svg("spread", width, height + legend_height + 6, title, description, [*body, moved])
 
 
-def _trial_dots(document: Document, arm: str, name: str) -> tuple[Part, ...]:
+def _mid(trial: Document, name: str) -> float | None:
+    found = figure((trial["footprint"] or {}).get(name))
+    return found.mid if found else None
+
+
+def _trial_dots(document: Document, arm: str, read: Callable[[Document], float | None]) -> tuple[Part, ...]:
     dots = []
     for trial in document["trials"]:
-        found = figure((trial["footprint"] or {}).get(name)) if trial["arm"] == arm else None
-        if found is not None:
+        value = read(trial) if trial["arm"] == arm else None
+        if value is not None:
             kind = "done" if trial["status"] == "done" else "lost"
-            dots.append(Part(f"seed {trial['seed']}, {trial['status']}", found.mid, f"trial {kind}"))
+            dots.append(Part(f"seed {trial['seed']}, {trial['status']}", value, f"trial {kind}"))
     return tuple(dots)
 
 
@@ -181,9 +190,9 @@ def _range_words(dots: Sequence[Part], unit: Unit) -> str:
     return inside or number(whole.mid / unit.size, digits_of(whole))
 
 
-def _side_by_side(panels: Sequence[Panel], width: float) -> tuple[list[str], float]:
-    """Panels two in a row where there is room, else one under the other; markup and height."""
-    columns = 2 if width > NARROW and len(panels) > 1 else 1
+def _side_by_side(panels: Sequence[Panel], width: float, most: int = 2) -> tuple[list[str], float]:
+    """Panels side by side where there is room, else one under the other; markup and height."""
+    columns = min(most, len(panels)) if width > NARROW else 1
     each = (width - GAP * (columns - 1)) / columns
     marks: list[str] = []
     y = 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from lowcarb.report.format import Figure, figure
+from lowcarb.report.format import Figure, figure, useless
 
 Document = Mapping[str, Any]
 
@@ -163,6 +163,12 @@ def status_counts(document: Document) -> Mapping[str, int]:
 def unfinished(document: Document) -> Sequence[Document]:
     """The trials that ended without a result."""
     return [trial for trial in document["trials"] if trial["status"] not in ("done", "pending")]
+
+
+def spread_unknown(comparison: Document) -> bool:
+    """Whether no two pairs told the spread from seed to seed: both intervals are then as wide as nothing known."""
+    ratio = figure(comparison["carbon_ratio"])
+    return ratio is None or useless(ratio)
 
 
 def name_of(document: Document, comparison: Document, side: str) -> str:

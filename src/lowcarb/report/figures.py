@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
-from lowcarb.report.digest import ArmView, Document, Metric, arms_of, metric_of, name_of
+from lowcarb.report.digest import ArmView, Document, Metric, arms_of, metric_of, name_of, spread_unknown
 from lowcarb.report.format import Figure, Unit, figure, fixed, number, quantity, signed, unit_for, useless
 from lowcarb.report.svg import (
     Axis,
     Box,
     axis_over,
     line,
+    nearest,
     note,
     place_labels,
     shortened,
@@ -61,7 +62,7 @@ def quality_carbon(document: Document, width: float = WIDE) -> str:
     ]
     front = ", ".join(dot.arm.id for dot in dots if dot.arm.on_front)
     description = (
-        f"{len(dots)} arms by carbon of training in {unit.name} CO2e and {metric.name}. No arm has both less carbon "
+        f"{len(dots)} arms by carbon of training in {unit.name} CO₂e and {metric.name}. No arm has both less carbon "
         f"and more quality than these: {front or 'none'}. The table that follows has the numbers."
     )
     return svg("quality-carbon", width, height, "Quality against carbon of training", description, body)
@@ -98,7 +99,7 @@ def _grid(x: Axis, y: Axis, plot: Box, unit: Unit, y_title: str) -> list[str]:
         *marks,
         line(plot.left, plot.bottom, plot.right, plot.bottom, "axis"),
         text(f"↑ {y_title}", 2, 16, "axis-title"),
-        text(f"carbon of training, {unit.name} CO2e{scale} →", plot.right, plot.bottom + 36, "axis-title", "end"),
+        text(f"carbon of training, {unit.name} CO₂e{scale} →", plot.right, plot.bottom + 36, "axis-title", "end"),
     ]
 
 
@@ -120,20 +121,21 @@ def _seed_marks(dot: Dot, x: Axis, y: Axis, metric: Metric) -> list[str]:
     marks = []
     for carbon, quality in dot.seeds:
         at = x.at(carbon), y.at(quality)
-        words = f"{dot.arm.id}, one trial: {number(carbon)} g CO2e, {metric.name} {fixed(quality, metric.decimals)}"
+        words = f"{dot.arm.id}, one trial: {number(carbon)} g CO₂e, {metric.name} {fixed(quality, metric.decimals)}"
         marks += [line(*centre, *at, "ray"), tag("circle", note(words), cx=at[0], cy=at[1], r=3, class_="seed")]
     return marks
 
 
 def _arm_mark(dot: Dot, x: Axis, y: Axis, metric: Metric) -> str:
     kind = "scratch" if dot.arm.from_scratch else "on-front" if dot.arm.on_front else "beaten"
-    words = f"{dot.arm.id}: {number(dot.carbon_g)} g CO2e, {metric.name} {fixed(dot.quality, metric.decimals)}"
+    words = f"{dot.arm.id}: {number(dot.carbon_g)} g CO₂e, {metric.name} {fixed(dot.quality, metric.decimals)}"
     return tag("circle", note(words), cx=x.at(dot.carbon_g), cy=y.at(dot.quality), r=5.5, class_=f"arm {kind}")
 
 
 def _arm_labels(dots: list[Dot], x: Axis, y: Axis, plot: Box) -> list[str]:
     points = [(x.at(dot.carbon_g), y.at(dot.quality)) for dot in dots]
-    names = [shortened(dot.arm.id + (" (from scratch)" if dot.arm.from_scratch else ""), 200.0) for dot in dots]
+    most = 190.0 if plot.right > NARROW else 150.0
+    names = [shortened(dot.arm.id, most) + (" (from scratch)" if dot.arm.from_scratch else "") for dot in dots]
     seeds = [
         Box(x.at(c) - 4, y.at(q) - 4, x.at(c) + 4, y.at(q) + 4)
         for dot in dots
@@ -143,12 +145,14 @@ def _arm_labels(dots: list[Dot], x: Axis, y: Axis, plot: Box) -> list[str]:
     front = [(point[0], point[1]) for point, dot in zip(points, dots, strict=True) if dot.arm.on_front]
     steps = [Box(a[0], a[1] - 2, b[0], a[1] + 2) for a, b in zip(front, [*front[1:], (plot.right, 0.0)], strict=True)]
     steps += [Box(b[0] - 2, b[1], b[0] + 2, a[1]) for a, b in pairwise(front)]
-    boxes = place_labels(points, [text_width(name) for name in names], plot, (*seeds, *steps))
+    boxes = place_labels(
+        points, [text_width(name) for name in names], plot._replace(right=plot.right + 12.0), (*seeds, *steps)
+    )
     marks = []
     for name, box, (px, py) in zip(names, boxes, points, strict=True):
         if box is None:
             continue
-        near = min(max(px, box.left), box.right), min(max(py, box.top + 3), box.bottom - 3)
+        near = nearest(box, px, py)
         if abs(near[0] - px) + abs(near[1] - py) > 22:
             marks.append(line(px, py, *near, "leader"))
         anchor, at = ("end", box.right) if box.right <= px else ("start", box.left)
@@ -158,28 +162,53 @@ def _arm_labels(dots: list[Dot], x: Axis, y: Axis, plot: Box) -> list[str]:
     return marks
 
 
+class Lanes(NamedTuple):
+    """Where the parts of the forest's rows go [px]: on a page beside each other, on a telephone words above marks."""
+
+    ratio: Axis
+    change: Axis
+    row: float
+    marks: float
+    """From a row's top to the top of its marks' lane."""
+    wide: bool
+
+
+TOP = 44.0
+"""Above the forest's first row [px]."""
+
+
 def forest(document: Document, width: float = WIDE) -> str:
     """The comparisons: carbon ratio and change of quality, with intervals and verdicts; empty where there are none."""
     comparisons = document["comparisons"]
     if not comparisons:
         return ""
-    metric, gap = metric_of(document), 28.0
-    middle = width / 2.0
+    metric, wide = metric_of(document), width > NARROW
     ratios = [r for c in comparisons if (r := figure(c["carbon_ratio"]))]
-    changes = [f for c in comparisons if (f := figure(c["quality_change"])) and c["factor"] != "device"]
-    x = _ratio_axis(ratios, 8.0, middle - gap / 2)
-    q = _change_axis(changes, metric, float(document["study"]["margin"]), middle + gap / 2, width - 8.0)
-    top, row = 52.0, 54.0
-    bottom = top + row * len(comparisons)
-    body = [*_forest_frame(x, q, document, metric, top, bottom)]
+    told = [c for c in comparisons if c["factor"] != "device" and not spread_unknown(c)]
+    changes = [f for c in told if (f := figure(c["quality_change"]))]
+    left, right = (216.0, width - 100.0) if wide else (6.0, width - 6.0)
+    middle = (left + right) / 2.0
+    lanes = Lanes(
+        _ratio_axis(ratios, left, middle - 14.0),
+        _change_axis(changes, float(document["study"]["margin"]), middle + 14.0, right),
+        row=44.0 if wide else 56.0,
+        marks=0.0 if wide else 26.0,
+        wide=wide,
+    )
+    body = _forest_head(lanes, metric)
     for index, comparison in enumerate(comparisons):
-        body += _forest_row(document, comparison, x, q, metric, top + row * index, width)
+        top = TOP + lanes.row * index
+        body += _lane(lanes, top, float(document["study"]["margin"]))
+        body += _forest_words(document, comparison, lanes, top, width)
+        body += _forest_marks(comparison, lanes, metric, top)
+    bottom = TOP + lanes.row * len(comparisons)
+    body += _forest_ticks(lanes, bottom)
     description = "; ".join(
         f"{name_of(document, c, 'arm')} against {name_of(document, c, 'baseline')}: carbon ratio "
         f"{quantity(c['carbon_ratio'], '')}, verdict {c['verdict']}"
         for c in comparisons
     )
-    return svg("forest", width, bottom + 30, "Comparisons: carbon ratio and change of quality", description, body)
+    return svg("forest", width, bottom + 24, "Comparisons: carbon ratio and change of quality", description, body)
 
 
 def _ratio_axis(ratios: list[Figure], start: float, end: float) -> Axis:
@@ -187,64 +216,83 @@ def _ratio_axis(ratios: list[Figure], start: float, end: float) -> Axis:
     return axis_over([0.8, 1.25, *known], start, end, log=True)
 
 
-def _change_axis(changes: list[Figure], metric: Metric, margin: float, start: float, end: float) -> Axis:
-    known = [min(max(bound, -metric.span), metric.span) for c in changes for bound in c[:3]]
+def _change_axis(changes: list[Figure], margin: float, start: float, end: float) -> Axis:
+    known = [bound for c in changes for bound in c[:3]]
     return axis_over([-2.0 * margin, 2.0 * margin, *known] if margin else [-0.1, 0.1, *known], start, end)
 
 
-def _forest_frame(x: Axis, q: Axis, document: Document, metric: Metric, top: float, bottom: float) -> list[str]:
-    margin, marks = float(document["study"]["margin"]), []
-    if margin > 0:
-        left, right = q.at(-margin), q.at(margin)
-        band = tag("rect", x=left, y=top, width=max(right - left, 1.0), height=bottom - top, class_="margin")
-        marks.append(band)
-    for axis, reference in ((x, 1.0), (q, 0.0)):
+def _forest_head(lanes: Lanes, metric: Metric) -> list[str]:
+    ratio, change = lanes.ratio.start, lanes.change.start
+    return [
+        text("Carbon ratio", ratio, 14, "axis-title strong"),
+        text("← less · more carbon →", ratio, 30, "axis-title"),
+        text(f"Change of {metric.name}", change, 14, "axis-title strong"),
+        text("← loses · gains →", change, 30, "axis-title"),
+    ]
+
+
+def _forest_ticks(lanes: Lanes, bottom: float) -> list[str]:
+    marks = []
+    for axis in (lanes.ratio, lanes.change):
         for value in axis.ticks(5):
-            at, label = axis.at(value), f"{value:g}" if axis is x else signed(value, 2).rstrip("0").rstrip(".") or "0"
-            marks += [line(at, top, at, bottom, "grid"), text(label, at, bottom + 16, "tick", "middle")]
-        marks.append(line(axis.at(reference), top, axis.at(reference), bottom, "reference"))
+            label = f"{value:g}" if axis is lanes.ratio else f"{value:+g}".replace("-", "−").replace("+0", "0")
+            marks.append(text(label, axis.at(value), bottom + 16, "tick", "middle"))
+    return marks
+
+
+def _lane(lanes: Lanes, top: float, margin: float) -> list[str]:
+    """The ground of one row: margin, grid and lines of no change."""
+    first, last, change = top + lanes.marks, top + lanes.row, lanes.change
+    marks = []
+    if margin > 0:
+        left, right = change.at(-margin), change.at(margin)
+        band = max(right - left, 1.0)
+        marks.append(tag("rect", x=left, y=first, width=band, height=last - first, class_="margin"))
+    for axis, reference in ((lanes.ratio, 1.0), (change, 0.0)):
+        marks += [line(axis.at(v), first, axis.at(v), last, "grid") for v in axis.ticks(5)]
+        marks.append(line(axis.at(reference), first, axis.at(reference), last, "reference"))
+    return marks
+
+
+def _forest_words(document: Document, comparison: Document, lanes: Lanes, top: float, width: float) -> list[str]:
+    verdict = str(comparison["verdict"])
+    name, base = (name_of(document, comparison, side) for side in ("arm", "baseline"))
+    against = f"against {base}{', projected' if comparison['factor'] == 'device' else ''}"
+    class_ = f"verdict {verdict.replace(' ', '-')}"
+    marks = [line(0, top, width, top, "rule")]
+    if lanes.wide:
+        room = lanes.ratio.start - 10.0
+        return [
+            *marks,
+            text(shortened(name, room), 0, top + 19, "label strong"),
+            text(shortened(against, room, SMALL), 0, top + 34, "tick"),
+            text(verdict, width, top + 27, class_, "end"),
+        ]
+    room = width - text_width(verdict) - 12.0
+    label = shortened(name, room)
+    rest = shortened(against, max(0.0, room - text_width(label) - 7.0), SMALL)
+    inner = [span(label, "strong"), span(rest, "muted", dx=7) if len(rest) > len("against a/b…") else ""]
     return [
         *marks,
-        text("Carbon ratio", x.start, 14, "axis-title strong"),
-        text("← less carbon · more →", x.start, 30, "axis-title"),
-        text(f"Change of {metric.name}", q.start, 14, "axis-title strong"),
-        text("← loses · gains →", q.start, 30, "axis-title"),
+        tag("text", *inner, x=0, y=top + 18, class_="label"),
+        text(verdict, width, top + 18, class_, "end"),
     ]
 
 
-def _forest_row(
-    document: Document, comparison: Document, x: Axis, q: Axis, metric: Metric, top: float, width: float
-) -> list[str]:
-    verdict = str(comparison["verdict"])
-    kind = verdict.replace(" ", "-")
+def _forest_marks(comparison: Document, lanes: Lanes, metric: Metric, top: float) -> list[str]:
+    kind = str(comparison["verdict"]).replace(" ", "-")
     ratio, quality = figure(comparison["carbon_ratio"]), figure(comparison["quality_change"])
-    verdict_width = text_width(verdict, SMALL) + 12
-    name, base = (name_of(document, comparison, side) for side in ("arm", "baseline"))
-    projected = " · projected" if comparison["factor"] == "device" else ""
-    room = width - verdict_width - 16
-    label = shortened(name, room)
-    rest = shortened(f"against {base}{projected}", max(0.0, room - text_width(label) - 6), SMALL)
-    marks = [
-        line(0, top, width, top, "rule"),
-        tag(
-            "text",
-            span(label, "strong"),
-            span(rest, "muted", dx=7) if len(rest) > len("against …") else "",
-            x=x.start,
-            y=top + 18,
-            class_="label",
-        ),
-        text(verdict, width - 8, top + 18, f"verdict {kind}", "end"),
-    ]
-    y = top + 38
+    y, marks = top + (lanes.marks + lanes.row) / 2.0, []
     if ratio is not None:
-        marks.append(_interval(ratio, x, y, kind, f"carbon ratio {quantity(ratio, '')}"))
-    if projected:
-        marks.append(text("quality taken as unchanged", q.at(0.0) + 9, y + 4, "tick halo"))
-        marks.append(tag("circle", cx=q.at(0.0), cy=y, r=4, class_="point assumed"))
+        marks.append(_interval(ratio, lanes.ratio, y, kind, f"carbon ratio {quantity(ratio, '')}"))
+    if comparison["factor"] == "device":
+        at = lanes.change.at(0.0)
+        left = at > (lanes.change.start + lanes.change.end) / 2.0
+        words = text("unchanged", at + (-9 if left else 9), y + 4, "tick halo", "end" if left else "start")
+        marks += [words, tag("circle", cx=at, cy=y, r=4, class_="point assumed")]
     elif quality is not None:
         words = f"change of {metric.name} {signed(quality.mid, metric.decimals)}"
-        marks.append(_interval(quality, q, y, kind, words))
+        marks.append(_interval(quality, lanes.change, y, kind, words))
     return marks
 
 

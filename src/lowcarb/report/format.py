@@ -142,9 +142,9 @@ def number(value: float | None, digits: int = EXACT_DIGITS) -> str:
     return f"{round(value, digits - 1 - power):,.{decimals}f}".replace(",", "\u202f").replace("-", "−")
 
 
-def bounds(value: Figure, unit: Unit, digits: int | None = None) -> str:
+def bounds(value: Figure, unit: Unit) -> str:
     """The interval in a unit, such as `0.10–1.2`; empty where its bounds read the same."""
-    digits = digits or digits_of(value)
+    digits = digits_of(value)
     low, high = (number(bound / unit.size, digits) for bound in (value.low, value.high))
     if low == high:
         return ""
@@ -221,10 +221,10 @@ def change(ratio: Figure, what: str) -> str:
     if low < 0.0 < high:
         return f"no sure change of {what} ({_percent_apart(low)} to {_percent_apart(high)})"
     if ratio.mid >= 2.0:
-        inside = bounds(ratio, Unit("", 1.0, 0.0), FEWEST_DIGITS)
-        head = f"{number(ratio.mid, FEWEST_DIGITS)} times the {what}"
+        inside = bounds(ratio, Unit("", 1.0, 0.0))
+        head = f"{number(ratio.mid, digits_of(ratio))} times the {what}"
     else:
-        decimals = 1 if 0.0 < high - low < 2.0 else 0
+        decimals = 1 if 0.0 < high - low < 1.0 else 0
         head = f"{_amount(mid, decimals)} % {'more' if mid > 0 else 'less'} {what}"
         smaller, larger = (_amount(bound, decimals) for bound in sorted((low, high), key=abs))
         inside = "" if smaller == larger else f"{smaller}–{larger} %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from lowcarb.core.units import J_PER_KWH, KILO
 from lowcarb.report import bars, figures, setting, table
 from lowcarb.report.digest import Document, metric_of, name_of, status_counts, unfinished
 from lowcarb.report.figures import NARROW, WIDE
@@ -30,6 +32,9 @@ BASES = {
     "catalogue": "looked up in a sourced table",
     "assumed": "taken for want of anything better, with a wide interval",
 }
+
+
+WATT_HOUR = Unit("Wh", J_PER_KWH / KILO, 0.0)
 
 
 class Chart(NamedTuple):
@@ -98,13 +103,16 @@ def render_html(document: Mapping[str, Any], *, title: str | None = None) -> str
 @cache
 def _environment() -> Environment:
     # Templates end in .j2: escape whatever the name, so that no later one is missed.
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("lowcarb.report"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["prose"] = prose
+    environment.filters["unbroken"] = unbroken
+    return environment
 
 
 def _chart(
@@ -138,12 +146,14 @@ def tiles(document: Document) -> tuple[Tile, ...]:
     carbon, energy, embodied = total_carbon(document), figure(totals["energy_j"]), figure(totals.get("embodied_g"))
     making = f", {quantity(embodied, 'g', interval=False)} of making the machine" if embodied else ""
     electricity = quantity(totals["operational_g"], "g", interval=False)
+    small = energy is not None and energy.mid < J_PER_KWH / 10.0
+    wh = f"{number(energy.mid / WATT_HOUR.size, digits_of(energy))} {WATT_HOUR.name}, " if energy and small else ""
     share = totals.get("measured_share")
     counts = status_counts(document)
     rest = [f"{count} {status}" for status, count in counts.items() if status != "done"]
     shown = [
-        _tile("Carbon of the study", carbon, "g", f"{electricity} of electricity{making}; all trials, all phases"),
-        _tile("Energy", energy, "J", f"over {plain(totals.get('duration_s'), 's')} of computing"),
+        _tile("Carbon", carbon, "g", f"{electricity} of electricity{making}; all trials, all phases"),
+        _tile("Energy", energy, "J", f"{wh}over {plain(totals.get('duration_s'), 's')} of computing"),
         Tile("Measured", percent(share), "", "", measured_words(share)),
         Tile(
             "Trials done", f"{counts['done']} of {len(document['trials'])}", "", "", ", ".join(rest) or "none was lost"
@@ -159,7 +169,7 @@ def _tile(name: str, value: Any, unit: str, more: str) -> Tile:
     if value is None:
         return Tile(name, "not known yet", "", "", "no attempt was metered yet")
     shown: Unit = unit_for([value.mid], unit)
-    unit_name = f"{shown.name} CO2e" if unit == "g" else shown.name
+    unit_name = f"{shown.name} CO₂e" if unit == "g" else shown.name
     text = f"{number(value.mid / shown.size, digits_of(value))} {unit_name}"
     return Tile(name, text, bounds(value, shown), value.basis, more)
 
@@ -168,13 +178,13 @@ def _card(document: Document, comparison: Document) -> dict[str, Any]:
     """What a verdict card says."""
     pairs, device = comparison["pairs"], comparison["factor"] == "device"
     counted = "projection" if device else "pair"
-    reason = str(comparison["reason"])
+    said = sentence(document, comparison)
     return {
         "arm": name_of(document, comparison, "arm"),
         "baseline": name_of(document, comparison, "baseline"),
         "verdict": comparison["verdict"],
-        "text": sentence(document, comparison).text,
-        "reason": reason[:1].upper() + reason[1:],
+        "text": said.predicate[:1].upper() + said.predicate[1:],
+        "reason": comparison["reason"],
         "pairs": f"Changes the {comparison['factor']}; {pairs} {counted}{'' if pairs == 1 else 's'}",
         "benefits": comparison["benefits"],
         "drawbacks": comparison["drawbacks"],
@@ -209,6 +219,22 @@ def _trials_words(document: Document) -> str:
     return f"{words}. {lost}"
 
 
+def prose(text: object) -> list[tuple[str, bool]]:
+    """A text in pieces, each with whether it is code: what stands in backticks, and options such as `--site`."""
+    pieces = re.split(r"(`[^`]+`|(?<!\S)--[a-z][a-z-]*)", str(text))
+    return [(piece.strip("`"), index % 2 == 1) for index, piece in enumerate(pieces) if piece]
+
+
+def unbroken(text: str) -> str:
+    """A sentence in which no line breaks between a number and its unit, nor inside an interval."""
+    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
+    return re.sub(r"(?<=\d) (?=%|points?\b|times\b|[µmkMG]?(?:g|J|s|l|W|Wh)\b|min\b|h\b|t\b|USD\b)", "\u00a0", text)
+
+
 def safe_link(url: str) -> str:
     """The address if it is one of the web; empty for anything else that a link could run."""
-    return url if urlsplit(url).scheme in ("http", "https") else ""
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        return ""
+    return url if scheme in ("http", "https") else ""

@@ -33,7 +33,7 @@ def site(document: Document) -> tuple[Fact, ...]:
     one = document["site"]
     rows = [Fact("Place", f"{one['name']} ({one['id']})" if one["declared"] else f"{one['name']}: not declared")]
     for name, title, unit in (
-        ("intensity_g_per_kwh", "Carbon intensity", "g CO2e/kWh"),
+        ("intensity_g_per_kwh", "Carbon intensity", "g CO₂e/kWh"),
         ("pue", "PUE", ""),
         ("wue_l_per_kwh", "Water for cooling", "l/kWh"),
         ("grid_water_l_per_kwh", "Water of the electricity", "l/kWh"),
@@ -58,7 +58,7 @@ def machine(document: Document) -> tuple[Fact, ...]:
     for installed in one["devices"]:
         device = installed["device"]
         making = figure(device["embodied_g"])
-        words = f"{number(installed['count'])} × {device['name']}"
+        words = f"{installed['count']:g} × {device['name']}"
         rows.append(Fact(str(device["kind"]).upper(), words))
         if making:
             rows.append(Fact("Carbon of making it", quantity(making, "g"), making.basis))
@@ -93,9 +93,11 @@ def recipe(document: Document) -> tuple[Fact, ...]:
     for name, title in RECIPE:
         values = {arm: _value(one[name]) for arm, one in recipes.items() if name in one}
         kinds = dict.fromkeys(values.values())
+        if not any(kind != "—" for kind in kinds):
+            continue
         if len(kinds) == 1:
             rows.append(Fact(title.capitalize(), next(iter(kinds))))
-        elif kinds:
+        else:
             rows.append(Fact(title.capitalize(), "; ".join(f"{arm}: {value}" for arm, value in values.items())))
     return tuple(rows)
 

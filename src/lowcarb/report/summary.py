@@ -14,20 +14,30 @@ from lowcarb.report.digest import (
     device_names,
     metric_of,
     name_of,
+    spread_unknown,
     status_counts,
 )
-from lowcarb.report.format import Figure, change, figure, fixed, percent, quantity, signed
+from lowcarb.report.format import Figure, change, figure, fixed, percent, quantity, signed, unit_for
 
 SAVING = ("better", "not inferior")
 """Verdicts that support a choice."""
 
 
 class Said(NamedTuple):
-    """A sentence on one comparison, its verdict, and why where the sentence does not say it."""
+    """A sentence on one comparison in its parts."""
 
-    text: str
+    subject: str
+    """What is held against what."""
+    predicate: str
+    """What becomes of carbon and quality."""
     verdict: str
     because: str = ""
+    """Why, where the predicate does not say it."""
+
+    @property
+    def text(self) -> str:
+        """The sentence without its verdict."""
+        return f"{self.subject} {self.predicate}"
 
     @property
     def plain(self) -> str:
@@ -45,24 +55,27 @@ def lead(document: Document) -> str:
     against_baseline = [c for c in supported if c["baseline"] == study["baseline"]]
     others = [c for c in supported if c["baseline"] != study["baseline"]]
     margin = points_words(metric, float(study["margin"]))
-    found = [_choice(c, margin) for c in _by_carbon(against_baseline)[:1]]
+    found = _choices(against_baseline, margin)
     if not against_baseline:
         found.append(
             f"No other choice is shown to keep the quality of {study['baseline']}, to within {margin}, for less carbon."
         )
-    found += [_choice(c, margin) for c in _by_carbon(others)[:1]]
+    found += _choices(others, margin)
     return " ".join(found)
 
 
-def _by_carbon(comparisons: Sequence[Document]) -> list[Document]:
-    return sorted(comparisons, key=lambda c: float(c["carbon_ratio"]["mid"]))
+def _choices(supported: Sequence[Document], margin: str) -> list[str]:
+    """The choice with the least carbon, and where that one only keeps the quality, the one that betters it."""
+    by_carbon = sorted(supported, key=lambda c: float(c["carbon_ratio"]["mid"]))
+    better = [c for c in by_carbon if c["verdict"] == "better"]
+    return [_choice(c, margin) for n, c in enumerate(by_carbon) if n == 0 or c is next(iter(better), None)]
 
 
 def _choice(comparison: Document, margin: str) -> str:
     ratio = figure(comparison["carbon_ratio"])
     saving = change(ratio, "carbon") if ratio else "less carbon"
-    kept = "and better quality" if comparison["verdict"] == "better" else f"and loses less than {margin}"
-    return f"Choose {comparison['arm']} over {comparison['baseline']}: it trains for {saving} {kept}."
+    kept = "gains quality" if comparison["verdict"] == "better" else f"loses less than {margin}"
+    return f"{comparison['arm']} can take the place of {comparison['baseline']}: it trains for {saving} and {kept}."
 
 
 def _nothing_compared(document: Document) -> str:
@@ -83,11 +96,14 @@ def sentence(document: Document, comparison: Document) -> Said:
     carbon = _carbon_words(figure(comparison["carbon_ratio"]))
     verdict, reason = str(comparison["verdict"]), str(comparison["reason"])
     if comparison["factor"] == "device":
-        carbon = carbon.replace("trains for", "takes", 1)
+        subject = f"Projected onto {arm} instead of {baseline}, the same training"
         because = reason if verdict == "undecided" else ""
-        return Said(f"Projected onto {arm} instead of {baseline}, the same training {carbon}", verdict, because)
+        return Said(subject, carbon.replace("trains for", "takes", 1), verdict, because)
     because = reason if verdict == "undecided" and not _scratch(document, comparison) else ""
-    return Said(f"Against {baseline}, {arm} {carbon} and {quality_words(document, comparison)}", verdict, because)
+    predicate = f"{carbon} and {quality_words(document, comparison)}"
+    if spread_unknown(comparison) and not _scratch(document, comparison):
+        predicate = f"shows no sure change of carbon or {metric_of(document).name} (intervals too wide to be of use)"
+    return Said(f"Against {baseline}, {arm}", predicate, verdict, because)
 
 
 def _carbon_words(ratio: Figure | None) -> str:
@@ -104,8 +120,6 @@ def quality_words(document: Document, comparison: Document) -> str:
         return f"is not compared in {metric.name}, since {_scratch(document, comparison)} starts from scratch"
     if found is None:
         return f"has an {metric.name} that is not known"
-    if found.high - found.low >= 2.0 * metric.span:
-        return f"shows no sure change of {metric.name} (interval too wide to be of use)"
     if found.low > 0.0 or found.high < 0.0:
         smaller, larger = sorted((abs(found.low), abs(found.high)))
         inside = f"{fixed(smaller, metric.decimals)}–{fixed(larger, metric.decimals)}"
@@ -166,8 +180,8 @@ def exchange(document: Document, comparison: Document) -> Exchange | None:
     ):
         if new is None or old is None:
             continue
-        sure = "" if new.high < old.low or new.low > old.high else "; the intervals overlap"
-        words = f"{what}: {quantity(new, unit)} instead of {quantity(old, unit)}{sure}"
+        shown = unit_for([new.high, old.high], unit)
+        words = f"{what}: {quantity(new, unit, shown=shown)} instead of {quantity(old, unit, shown=shown)}"
         (gives if new.mid < old.mid else asks).append(words)
     return Exchange(arm.id, tuple(gives), tuple(asks))
 

@@ -176,11 +176,31 @@ def place_labels(
     taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in points] + list(keep_clear)
     placed: list[Box | None] = []
     for (x, y), width in zip(points, widths, strict=True):
-        box = next((b for b in _places(x, y, width, area) if b.inside(area) and not any(map(b.meets, taken))), None)
+        others = [point for point in points if point != (x, y)]
+        box = next(
+            (
+                b
+                for b in _places(x, y, width, area)
+                if b.inside(area) and not any(map(b.meets, taken)) and _in_sight(b, x, y, others)
+            ),
+            None,
+        )
         placed.append(box)
         if box is not None:
             taken.append(box)
     return tuple(placed)
+
+
+def nearest(box: Box, x: float, y: float) -> tuple[float, float]:
+    """The place on a label where a line from its point ends."""
+    return min(max(x, box.left), box.right), min(max(y, box.top + 3.0), box.bottom - 3.0)
+
+
+def _in_sight(box: Box, x: float, y: float, others: Sequence[tuple[float, float]]) -> bool:
+    """Whether the line from a point to its label passes no other point."""
+    end = nearest(box, x, y)
+    steps = [(x + (end[0] - x) * n / 20.0, y + (end[1] - y) * n / 20.0) for n in range(21)]
+    return not any(math.hypot(px - ox, py - oy) < 7.0 for px, py in steps for ox, oy in others)
 
 
 def _places(x: float, y: float, width: float, area: Box) -> Iterable[Box]:

@@ -18,6 +18,7 @@ from lowcarb.report.digest import (
     metric_of,
     name_of,
     phases_of,
+    spread_unknown,
     weakest,
 )
 from lowcarb.report.format import (
@@ -36,7 +37,7 @@ from lowcarb.report.format import (
 )
 from lowcarb.report.summary import device_carbon
 
-CO2E = " CO2e"
+CO2E = " CO₂e"
 
 
 class Cell(NamedTuple):
@@ -85,7 +86,6 @@ class PlainTable(NamedTuple):
 class Table:
     """A table: the first column names its rows."""
 
-    id: str
     caption: str
     columns: tuple[Column, ...]
 
@@ -93,6 +93,12 @@ class Table:
     def rows(self) -> tuple[tuple[Cell, ...], ...]:
         """Its cells, row by row."""
         return tuple(zip(*(column.cells for column in self.columns), strict=True))
+
+    @property
+    def basis(self) -> str:
+        """What all its figures rest on, where that is one thing: then it is said once."""
+        bases = {column.basis for column in self.columns if column.basis}
+        return bases.pop() if len(bases) == 1 else ""
 
     @property
     def groups(self) -> tuple[tuple[str, int], ...]:
@@ -104,6 +110,16 @@ class Table:
             else:
                 spans.append((column.group, 1))
         return tuple(spans) if any(column.group for column in self.columns) else ()
+
+    def without(self, *titles: str) -> Table:
+        """The table without some of its columns."""
+        return Table(self.caption, tuple(column for column in self.columns if column.title not in titles))
+
+    @property
+    def known(self) -> Table:
+        """The table without the columns in which nothing is known."""
+        kept = (c for c in self.columns if not c.cells or any(cell.text != UNKNOWN for cell in c.cells))
+        return Table(self.caption, tuple(kept))
 
     @property
     def plain(self) -> PlainTable:
@@ -117,9 +133,13 @@ class Table:
 
 
 def study_table(document: Document) -> tuple[PlainTable, ...]:
-    """The tables that answer a study in a terminal: its arms, and its comparisons if there are any."""
-    tables = [arms_table(document), comparisons_table(document)]
-    return tuple(table.plain for table in tables if table.rows)
+    """The tables that answer a study in a terminal: its arms, and its comparisons if there are any.
+
+    Made to fit 140 columns; the other reports have what is left out.
+    """
+    arms = arms_table(document).without("CPU time")
+    comparisons = comparisons_table(document).without("In words")
+    return tuple(table.plain for table in (arms, comparisons) if table.rows)
 
 
 def arms_table(document: Document) -> Table:
@@ -130,7 +150,10 @@ def arms_table(document: Document) -> Table:
         _score(METRICS[metric].name if metric in METRICS else metric, arms, split, metric, group=split)
         for split in SPLITS
     )
-    return Table("arms", "Arms: means over seeds (interval)", (*_names(arms), *quality, *_costs(arms)))
+    costs = [column for column in _costs(arms) if column.title != "Carbon of the machine"]
+    short = [column._replace(title="Carbon") if column.title.startswith("Carbon") else column for column in costs]
+    caption = "Arms: mean over seeds (interval); carbon of the electricity of training"
+    return Table(caption, (*_names(arms), *quality, *short)).known
 
 
 def costs_table(document: Document) -> Table:
@@ -138,7 +161,7 @@ def costs_table(document: Document) -> Table:
     arms = arms_of(document)
     parameters = _measure("Parameters", "", [exactly(arm.facts["parameters"]) for arm in arms])
     caption = "What one training costs: mean over seeds, interval in brackets"
-    return Table("costs", caption, (*_names(arms), *_costs(arms), parameters))
+    return Table(caption, (*_names(arms), *_costs(arms), parameters))
 
 
 def quality_table(document: Document) -> Table:
@@ -149,7 +172,7 @@ def quality_table(document: Document) -> Table:
     )
     fertility = _measure("Tokens a word", "", [arm.fact("fertility") for arm in arms])
     caption = "What it buys: mean over seeds, lowest and highest seed in brackets"
-    return Table("quality", caption, (_names(arms)[0], *scores, fertility))
+    return Table(caption, (_names(arms)[0], *scores, fertility))
 
 
 def _names(arms: Sequence[ArmView]) -> tuple[Column, Column]:
@@ -172,15 +195,18 @@ def _costs(arms: Sequence[ArmView]) -> tuple[Column, ...]:
 def comparisons_table(document: Document) -> Table:
     """One factor changed at a time, on pairs of one seed."""
     found, metric = document["comparisons"], metric_of(document)
-    ratios = [figure(one["carbon_ratio"]) for one in found]
-    qualities = [figure(one["quality_change"]) if one["factor"] != "device" else None for one in found]
+    # An interval that stands for nothing known is not printed as if it were one.
+    ratios = [figure(one["carbon_ratio"]) if not spread_unknown(one) else None for one in found]
+    qualities = [
+        figure(one["quality_change"]) if one["factor"] != "device" and not spread_unknown(one) else None
+        for one in found
+    ]
     return Table(
-        "comparisons",
         "Comparisons: one factor changed, the same seed",
         (
             _words("Choice", [name_of(document, one, "arm") for one in found]),
             _words("Against", [name_of(document, one, "baseline") for one in found]),
-            _words("What changes", [str(one["factor"]) for one in found]),
+            _words("Changes", [str(one["factor"]) for one in found]),
             _measure("Carbon ratio", "", ratios),
             _words("In words", [change(ratio, "carbon").partition(" (")[0] if ratio else UNKNOWN for ratio in ratios]),
             _changes(f"Change of {metric.name}", qualities, metric.decimals),
@@ -195,7 +221,6 @@ def points_table(document: Document) -> Table:
     study, arms = document["study"], arms_of(document)
     metric = metric_of(document)
     return Table(
-        "points",
         "Quality against carbon of training",
         (
             _names(arms)[0],
@@ -217,16 +242,16 @@ def phases_table(document: Document) -> Table:
         columns.append(found)
     shown = [_measure(phase, "J", found, like=wholes) for phase, found in zip(phases, columns, strict=True)]
     return Table(
-        "phases",
         "Energy of one trial by phase: mean over seeds",
         (_names(arms)[0], *shown, _measure("All", "J", wholes)),
     )
 
 
-def devices_table(document: Document) -> Table:
-    """Each arm's training here and, projected, on each device."""
+def devices_table(document: Document, only: ArmView | None = None) -> Table:
+    """The training of each arm, or of only one, here and, projected, on each device."""
     names = device_names(document)
-    arms = [arm for arm in arms_of(document) if any(trial["projections"] for trial in arm.trials)]
+    found = [only] if only else arms_of(document)
+    arms = [arm for arm in found if any(trial["projections"] for trial in arm.trials)]
     where: list[tuple[ArmView, str | None]] = [(arm, device) for arm in arms for device in (None, *names)]
 
     def figures(name: str) -> list[Figure | None]:
@@ -237,7 +262,6 @@ def devices_table(document: Document) -> Table:
         for arm, device in where
     ]
     return Table(
-        "devices",
         "One training of each arm: here, and projected onto other devices",
         (
             _words("Arm", [arm.id for arm, _ in where]),
@@ -266,12 +290,11 @@ def trials_table(document: Document) -> Table:
         return [figure((trial["footprint"] or {}).get(field)) for trial in trials]
 
     scores = [
-        _changes(metric.name, [exactly((t[split] or {}).get(name), "measured") for t in trials], metric.decimals,
-                 plus=False, group=split)
+        _changes(f"{metric.name}, {split}", [exactly((t[split] or {}).get(name), "measured") for t in trials],
+                 metric.decimals, plus=False)
         for split in SPLITS
     ]  # fmt: skip
     return Table(
-        "trials",
         "Every trial: its training phase",
         (
             _words("Arm", [str(trial["arm"]) for trial in trials]),
