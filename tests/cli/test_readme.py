@@ -54,7 +54,7 @@ def test_make_study_tells_its_progress_prints_the_table_and_says_where_the_repor
     assert "verdict" in made.stdout.lower()
     assert str((work / "out" / "mini.html").resolve()) in made.stderr
     page = (work / "out" / "mini.html").read_text()
-    assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
+    assert page.startswith(("<!doctype html>", "<!DOCTYPE html>"))
 
 
 @pytest.mark.parametrize("command", [line for line in CONSOLE if not line.startswith("make")])

@@ -150,6 +150,12 @@ def test_an_arm_that_differs_in_two_factors_is_held_against_its_own_models_nativ
     assert factor_between(swapped, base) is None
 
 
+def test_a_learning_rate_of_its_own_is_part_of_choosing_a_model_but_a_factor_within_one():
+    assert "model" == factor_between(arm(SMALL, learning_rate=1e-3), arm())
+    assert "recipe" == factor_between(arm(learning_rate=1e-3), arm())
+    assert factor_between(arm(SMALL, epochs=1), arm()) is None
+
+
 @pytest.mark.parametrize(("comparisons", "seeds"), [(1, 3), (1, 5), (5, 2)])
 def test_intervals_hold_the_truth_about_nine_times_out_of_ten(comparisons, seeds):
     """Where a percentile bootstrap of two pairs would hold it half of the time at most."""

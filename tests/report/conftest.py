@@ -52,6 +52,14 @@ def _variants():
         "money": d.document([d.trial() | {"footprint": plain}], []),
         "margin of zero": _with_margin(d.document(), 0.0),
         "other metric": _with_metric(d.document(), "sts"),
+        "figures not finite": d.document(
+            comparisons=[
+                d.comparison(carbon_ratio=d.change(0.0, float("inf"), float("inf"))),
+                d.comparison(quality_change=d.change(float("-inf"), 0.0, 1.0)),
+            ]
+        ),
+        "other recipes": _with_recipes(d.document()),
+        "both on the front": _with_front(d.document()),
         "from scratch": d.document(from_scratch=("distilbert/native",)),
     }
 
@@ -63,6 +71,18 @@ def _with_margin(document, margin):
 
 def _with_metric(document, metric):
     document["study"]["metric"] = metric
+    return document
+
+
+def _with_recipes(document):
+    for number, arm in enumerate(document["study"]["arms"]):
+        arm["recipe"] = arm["recipe"] | {"batch": 4 + number}
+    return document
+
+
+def _with_front(document):
+    for point in document["pareto"]:
+        point["on_front"] = True
     return document
 
 

@@ -105,6 +105,15 @@ def test_interval_beyond_the_axis_ends_in_arrows_and_moves_no_other(make):
     assert "+500" not in texts(drawn)
 
 
+def test_front_is_a_staircase_over_the_arms_on_it(make):
+    document = make.document()
+    assert 'class="front"' not in quality_carbon(document)
+
+    for point in document["pareto"]:
+        point["on_front"] = True
+    assert quality_carbon(document).count('class="front"') == 1
+
+
 def test_phases_are_stacked_in_order(document):
     drawn = energy_by_phase(document)
     classes = [one.get("class") for one in ET.fromstring(drawn).iter("rect")][:5]
@@ -135,6 +144,10 @@ def test_labels_never_overlap(points, widths):
     assert all(box.inside(AREA) for box in boxes)
     assert not any(a.meets(b) for a, b in itertools.combinations(boxes, 2))
     assert not any(box.left < x < box.right and box.top < y < box.bottom for box in boxes for x, y in points)
+
+
+def test_label_without_a_place_is_left_out():
+    assert place_labels([(100.0, 100.0)], [2000.0], AREA) == (None,)
 
 
 def test_scattered_labels_all_find_a_place():

@@ -80,6 +80,15 @@ def test_terminal_has_no_comparisons_where_there_are_none(make):
     assert len(study_table(make.document(comparisons=[]))) == 1
 
 
+def test_interval_that_stands_for_nothing_known_is_not_printed(make):
+    one = make.comparison(
+        carbon_ratio=make.change(1e-5, 0.5, 2e4), quality_change=make.change(-70.0, 0.0, 70.0), pairs=1
+    )
+    (row,) = comparisons_table(make.document(comparisons=[one])).plain.rows
+
+    assert row[3:6] == ("0.500 (interval not known)", "no sure change of carbon", "0.0 (interval not known)")
+
+
 def test_unknown_money_is_a_dash_in_the_costs_and_left_out_of_the_short_table(document):
     costs, arms = costs_table(document).plain, arms_table(document).plain
 

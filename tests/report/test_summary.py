@@ -81,6 +81,24 @@ def test_interval_around_none_is_no_change(make):
     )
 
 
+def test_intervals_of_a_single_pair_are_not_printed_as_if_they_were_some(make):
+    one = make.comparison(
+        carbon_ratio=make.change(1e-5, 0.5, 2e4), quality_change=make.change(-9.5, 0.5, 10.5), pairs=1,
+        verdict="undecided", reason="one seed",
+    )  # fmt: skip
+
+    assert sentence(make.document(comparisons=[one]), one).plain == (
+        "Against bert/native, distilbert/native shows no sure change of carbon or F1 (intervals too wide to be of use): "
+        "undecided (one seed)."
+    )
+
+
+def test_figures_that_are_not_known_are_said_to_be(make):
+    one = make.comparison(quality_change=make.change(float("-inf"), 0.0, 1.0))
+
+    assert sentence(make.document(), one).predicate.endswith("and has a change of F1 that is not known")
+
+
 def test_quality_of_a_start_from_scratch_is_not_compared(make):
     document = make.document(from_scratch=("distilbert/native",))
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
@@ -64,13 +64,18 @@ class Effect:
 
 
 def factor_between(arm: Arm, baseline: Arm) -> Factor | None:
-    """The one factor in which two arms differ; None where it is none or more than one."""
+    """The one factor in which two arms differ; None where it is none or more than one.
+
+    A learning rate that suits the model is part of choosing the model.
+    """
     differing: list[Factor] = []
+    recipe = arm.recipe
     if arm.model != baseline.model:
         differing.append("model")
+        recipe = replace(recipe, learning_rate=baseline.recipe.learning_rate)
     if arm.tokenizer != baseline.tokenizer:
         differing.append("tokenizer")
-    if arm.recipe != baseline.recipe or arm.inference != baseline.inference:
+    if recipe != baseline.recipe or arm.inference != baseline.inference:
         differing.append("recipe")
     return differing[0] if len(differing) == 1 else None
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lowcarb.report.digest import ArmView, Document, Metric, arms_of, metric_of, name_of, spread_unknown
-from lowcarb.report.format import Figure, Unit, figure, fixed, number, quantity, signed, unit_for, useless
+from lowcarb.report.format import Figure, Unit, change, figure, fixed, number, signed, unit_for, useless
 from lowcarb.report.svg import (
     Axis,
     Box,
@@ -204,11 +204,15 @@ def forest(document: Document, width: float = WIDE) -> str:
     bottom = TOP + lanes.row * len(comparisons)
     body += _forest_ticks(lanes, bottom)
     description = "; ".join(
-        f"{name_of(document, c, 'arm')} against {name_of(document, c, 'baseline')}: carbon ratio "
-        f"{quantity(c['carbon_ratio'], '')}, verdict {c['verdict']}"
+        f"{name_of(document, c, 'arm')} against {name_of(document, c, 'baseline')}: "
+        f"{_ratio_words(figure(c['carbon_ratio']))}, verdict {c['verdict']}"
         for c in comparisons
     )
     return svg("forest", width, bottom + 24, "Comparisons: carbon ratio and change of quality", description, body)
+
+
+def _ratio_words(ratio: Figure | None) -> str:
+    return change(ratio, "carbon") if ratio else "carbon not known"
 
 
 def _ratio_axis(ratios: list[Figure], start: float, end: float) -> Axis:
@@ -284,7 +288,7 @@ def _forest_marks(comparison: Document, lanes: Lanes, metric: Metric, top: float
     ratio, quality = figure(comparison["carbon_ratio"]), figure(comparison["quality_change"])
     y, marks = top + (lanes.marks + lanes.row) / 2.0, []
     if ratio is not None:
-        marks.append(_interval(ratio, lanes.ratio, y, kind, f"carbon ratio {quantity(ratio, '')}"))
+        marks.append(_interval(ratio, lanes.ratio, y, kind, _ratio_words(ratio)))
     if comparison["factor"] == "device":
         at = lanes.change.at(0.0)
         left = at > (lanes.change.start + lanes.change.end) / 2.0

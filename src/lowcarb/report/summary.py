@@ -119,7 +119,7 @@ def quality_words(document: Document, comparison: Document) -> str:
     if _scratch(document, comparison):
         return f"is not compared in {metric.name}, since {_scratch(document, comparison)} starts from scratch"
     if found is None:
-        return f"has an {metric.name} that is not known"
+        return f"has a change of {metric.name} that is not known"
     if found.low > 0.0 or found.high < 0.0:
         smaller, larger = sorted((abs(found.low), abs(found.high)))
         inside = f"{fixed(smaller, metric.decimals)}–{fixed(larger, metric.decimals)}"

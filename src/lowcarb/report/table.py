@@ -195,25 +195,40 @@ def _costs(arms: Sequence[ArmView]) -> tuple[Column, ...]:
 def comparisons_table(document: Document) -> Table:
     """One factor changed at a time, on pairs of one seed."""
     found, metric = document["comparisons"], metric_of(document)
-    # An interval that stands for nothing known is not printed as if it were one.
-    ratios = [figure(one["carbon_ratio"]) if not spread_unknown(one) else None for one in found]
-    qualities = [
-        figure(one["quality_change"]) if one["factor"] != "device" and not spread_unknown(one) else None
-        for one in found
-    ]
+    ratios = [_told(figure(one["carbon_ratio"]), one) for one in found]
+    qualities = [_told(figure(one["quality_change"]), one) if one["factor"] != "device" else None for one in found]
     return Table(
         "Comparisons: one factor changed, the same seed",
         (
             _words("Choice", [name_of(document, one, "arm") for one in found]),
             _words("Against", [name_of(document, one, "baseline") for one in found]),
             _words("Changes", [str(one["factor"]) for one in found]),
-            _measure("Carbon ratio", "", ratios),
-            _words("In words", [change(ratio, "carbon").partition(" (")[0] if ratio else UNKNOWN for ratio in ratios]),
-            _changes(f"Change of {metric.name}", qualities, metric.decimals),
+            _untold(_measure("Carbon ratio", "", ratios), found),
+            _words("In words", [_in_words(figure(one["carbon_ratio"])) for one in found]),
+            _untold(_changes(f"Change of {metric.name}", qualities, metric.decimals), found),
             _words("Pairs", [str(one["pairs"]) for one in found], numeric=True),
             _words("Verdict", [str(one["verdict"]) for one in found]),
         ),
     )
+
+
+def _in_words(ratio: Figure | None) -> str:
+    """A ratio in words, without its interval, which stands beside it."""
+    return change(ratio, "carbon").partition(" (")[0] if ratio else UNKNOWN
+
+
+def _told(value: Figure | None, comparison: Document) -> Figure | None:
+    """The figure; without its interval where that stands for nothing known."""
+    return exactly(value.mid, value.basis) if value and spread_unknown(comparison) else value
+
+
+def _untold(column: Column, comparisons: Sequence[Document]) -> Column:
+    """The column, saying where an interval is not known."""
+    cells = (
+        cell._replace(interval="interval not known") if spread_unknown(one) and cell.text != UNKNOWN else cell
+        for cell, one in zip(column.cells, comparisons, strict=True)
+    )
+    return column._replace(cells=tuple(cells))
 
 
 def points_table(document: Document) -> Table:
