@@ -88,8 +88,8 @@ def test_intervals_of_a_single_pair_are_not_printed_as_if_they_were_some(make):
     )  # fmt: skip
 
     assert sentence(make.document(comparisons=[one]), one).plain == (
-        "Against bert/native, distilbert/native shows no sure change of carbon or F1 (intervals too wide to be of use): "
-        "undecided (one seed)."
+        "Against bert/native, distilbert/native shows no sure change of carbon or F1 (intervals too wide to be of use)"
+        ": undecided (one seed)."
     )
 
 

@@ -184,8 +184,12 @@ def forest(document: Document, width: float = WIDE) -> str:
         return ""
     metric, wide = metric_of(document), width > NARROW
     ratios = [r for c in comparisons if (r := figure(c["carbon_ratio"]))]
-    told = [c for c in comparisons if c["factor"] != "device" and not spread_unknown(c)]
-    changes = [f for c in told if (f := figure(c["quality_change"]))]
+    changes = [
+        # Of an interval that stands for nothing known only the middle moves the axis.
+        (f.mid, f.mid, f.mid) if spread_unknown(c) else (f.low, f.mid, f.high)
+        for c in comparisons
+        if c["factor"] != "device" and (f := figure(c["quality_change"]))
+    ]
     left, right = (216.0, width - 100.0) if wide else (6.0, width - 6.0)
     middle = (left + right) / 2.0
     lanes = Lanes(
@@ -220,8 +224,8 @@ def _ratio_axis(ratios: list[Figure], start: float, end: float) -> Axis:
     return axis_over([0.8, 1.25, *known], start, end, log=True)
 
 
-def _change_axis(changes: list[Figure], margin: float, start: float, end: float) -> Axis:
-    known = [bound for c in changes for bound in c[:3]]
+def _change_axis(changes: list[tuple[float, float, float]], margin: float, start: float, end: float) -> Axis:
+    known = [bound for change_ in changes for bound in change_]
     return axis_over([-2.0 * margin, 2.0 * margin, *known] if margin else [-0.1, 0.1, *known], start, end)
 
 
