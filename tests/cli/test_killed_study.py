@@ -34,7 +34,9 @@ def run(*arguments, home):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_what_was_measured_is_kept_and_the_study_goes_on(tmp_path, number):
     study = ["study", "run", "studies/mini.yaml", *SMALL]
-    command, settings = lowcarb(*study, "--set", "recipe.max_steps=100000", home=tmp_path)
+    command, settings = lowcarb(
+        *study, "--set", "recipe.epochs=1000", "--set", "recipe.max_steps=100000", home=tmp_path
+    )
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, **settings) as child:
         for line in child.stderr:
             if "step" in line:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import click
 import typer
 
 from lowcarb import __version__
@@ -17,6 +17,9 @@ from lowcarb.cli.console import (
     say,
 )
 from lowcarb.errors import BudgetExceeded, CatalogueError, DataError, LowcarbError, SettingError, StudyError
+
+# Typer carries its own copy of click or uses the installed one, by version: the base class is found through its own name.
+BadUsage: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     name="lowcarb",
@@ -60,12 +63,12 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         result = app(list(arguments), standalone_mode=False)
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
+    except BadUsage as error:
         error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+        return EXIT_USAGE
+    except (KeyboardInterrupt, typer.Abort):
         say("interrupted; what was measured until now is in the ledger, and the same command goes on from there")
         return EXIT_INTERRUPTED
     except BudgetExceeded as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import click
 import typer
 
 from lowcarb.cli.console import EXIT_USAGE, Json, LedgerPath, SiteId, emit, say
@@ -31,7 +30,7 @@ def track(
     if command[:1] == ["--"]:
         command = command[1:]
     if not command:
-        click.echo("track needs a command: lowcarb track -- python train.py", err=True)
+        typer.echo("track needs a command: lowcarb track -- python train.py", err=True)
         return EXIT_USAGE
     outcome = run_command(command, name=name, site=site, interval_s=interval, ledger=ledger)
     if json:
