@@ -18,7 +18,7 @@ from lowcarb.cli.console import (
 )
 from lowcarb.errors import BudgetExceeded, CatalogueError, DataError, LowcarbError, SettingError, StudyError
 
-# Typer carries its own copy of click or uses the installed one, by version: the base class is found through its own name.
+# Typer carries its own copy of click or uses the installed one, by version: so the base class is found by its name.
 BadUsage: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
