@@ -37,6 +37,8 @@ def test_what_was_measured_is_kept_and_the_study_goes_on(tmp_path, number):
     command, settings = lowcarb(
         *study, "--set", "recipe.epochs=1000", "--set", "recipe.max_steps=100000", home=tmp_path
     )
+    # A shell starts what it puts in the background with SIGINT ignored.
+    settings["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, **settings) as child:
         for line in child.stderr:
             if "step" in line:

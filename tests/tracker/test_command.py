@@ -115,7 +115,11 @@ CARELESS = "import time; print('ready', flush=True); time.sleep(60)"
 
 def start_parent(home, program):
     argv = [sys.executable, "-c", PARENT, str(home), sys.executable, "-c", program]
-    parent = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    # A shell starts what it puts in the background with SIGINT ignored, and what is ignored stays ignored.
+    parent = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert parent.stdout.readline() == "ready\n"
     return parent
 
