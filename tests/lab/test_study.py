@@ -130,6 +130,9 @@ def test_a_failed_trial_is_tried_again_and_its_first_attempt_stays_on_the_bill(l
     found = document(ledger)
     assert [2] == [trial["attempt"] for trial in found["trials"] if trial["attempt"] != 1]
     assert found["totals"]["wasted_j"] > 0
+    assert found["totals"]["energy_j"]["mid"] > sum(
+        phase["footprint"]["energy_j"]["mid"] for trial in found["trials"] for phase in trial["phases"]
+    )
 
 
 def test_ctrl_c_leaves_a_marked_trial_and_a_study_that_goes_on(ledger):

@@ -24,6 +24,7 @@ from typing import Literal
 
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.trial import Arm, Metric, Result, Split, Study
+from lowcarb.core.units import PERCENT
 
 Factor = Literal["model", "tokenizer", "recipe", "device"]
 Verdict = Literal["better", "worse", "not inferior", "undecided"]
@@ -182,7 +183,7 @@ def effect_of(
                 "architecture's, so only the carbon is compared"
             ),
         )
-    benefits, drawbacks = for_and_against(factor, arm, ratio, change)
+    benefits, drawbacks = for_and_against(factor, arm, ratio, change, scratch=len(scratch) == 1)
     return Effect(factor, baseline.id, arm.id, ratio, change, len(pairs), verdict, reason, benefits, drawbacks)
 
 
@@ -262,17 +263,33 @@ def judge(ratio: Estimate, change: Estimate, margin: float, pairs: int) -> tuple
 
 
 def for_and_against(
-    factor: Factor, arm: Arm, ratio: Estimate, change: Estimate
+    factor: Factor, arm: Arm, ratio: Estimate, change: Estimate, *, scratch: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Benefits and drawbacks of a mitigation: first what the figures say, then what is known of its kind."""
+    """Benefits and drawbacks of a mitigation: first what the figures surely say, then what is known of its kind.
+
+    Args:
+        factor: what is changed.
+        arm: to what.
+        ratio: of carbon.
+        change: of quality.
+        scratch: one side starts from scratch, so that the change of quality says nothing.
+    """
     benefits, drawbacks = list(KNOWN_BENEFITS[factor]), list(KNOWN_DRAWBACKS[factor])
-    saved = 100.0 * (1.0 - ratio.mid)
-    (benefits if saved > 0 else drawbacks).insert(0, f"{abs(saved):.0f} % {'less' if saved > 0 else 'more'} carbon")
-    if factor != "device":
-        (benefits if change.mid > 0 else drawbacks).insert(1, f"quality {change.mid:+.1f}")
+    if not scratch and not change.low <= 0.0 <= change.high:
+        (benefits if change.mid > 0 else drawbacks).insert(0, f"{abs(change.mid):.1f} of quality")
+    _with_carbon(ratio, benefits, drawbacks)
     if arm.model.from_scratch:
         drawbacks.append("from scratch: without pretraining its quality says nothing of the architecture")
     return tuple(benefits), tuple(drawbacks)
+
+
+def _with_carbon(ratio: Estimate, benefits: list[str], drawbacks: list[str]) -> None:
+    """Put first what is surely saved or spent; nothing where the interval holds 1."""
+    if ratio.high < 1.0:
+        benefits.insert(0, f"{PERCENT * (1.0 - ratio.mid):.0f} % less carbon")
+    elif ratio.low > 1.0:
+        more = f"{PERCENT * (ratio.mid - 1.0):.0f} % more" if ratio.mid < 2.0 else f"{ratio.mid:.1f} times the"
+        drawbacks.insert(0, f"{more} carbon")
 
 
 KNOWN_BENEFITS: Mapping[Factor, tuple[str, ...]] = {
@@ -320,9 +337,8 @@ def device_effects(projections: Mapping[str, Sequence[tuple[float, float]]], bas
             "worse": "more carbon for the same training: work this small does not keep the device busy",
             "undecided": "the projection's interval holds 1: only a measurement on the device would tell",
         }[verdict]
-        saved = 100.0 * (1.0 - ratio.mid)
         benefits, drawbacks = list(KNOWN_BENEFITS["device"]), list(KNOWN_DRAWBACKS["device"])
-        (benefits if saved > 0 else drawbacks).insert(0, f"{abs(saved):.0f} % {'less' if saved > 0 else 'more'} carbon")
+        _with_carbon(ratio, benefits, drawbacks)
         found.append(
             Effect("device", baseline, device, ratio, Estimate.exact(0.0, "assumed"), len(figures), verdict, reason,
                    tuple(benefits), tuple(drawbacks))

@@ -62,8 +62,8 @@ class TrialRecord:
     site: Site | None
     facts: Mapping[str, Any]
     """What the runner noted: scores, training, model, tokenizer; empty unless it is done."""
-    wasted_j: float
-    """Energy of all other attempts [J]: it was spent, and no result rests on it."""
+    others: tuple[Energy, ...]
+    """Energies of all other attempts: they were spent, and no result rests on them."""
     error: str | None
     """What ended an attempt that is not done."""
 
@@ -108,14 +108,14 @@ class TrialRecord:
 def record_of(trial: Trial, attempts: Sequence[Attempt]) -> TrialRecord:
     """The record of a trial from all attempts at it, oldest first."""
     if not attempts:
-        return TrialRecord(trial, "pending", 0, (), None, None, {}, 0.0, None)
+        return TrialRecord(trial, "pending", 0, (), None, None, {}, (), None)
     done = [attempt for attempt in attempts if attempt.status == "done"]
     decisive = (done or attempts)[-1]
     document: Mapping[str, Any] = decisive.document
     notes = document.get("notes", {})
     phases = tuple(
         PhaseRecord(one["name"], one["wall_s"], one["cpu_s"], energy_from_dict(one["energy"]))
-        for one in document.get("phases", [])
+        for one in _phases(decisive)
     )
     return TrialRecord(
         trial=trial,
@@ -125,9 +125,20 @@ def record_of(trial: Trial, attempts: Sequence[Attempt]) -> TrialRecord:
         machine=machine_from_dict(document["machine"]) if document.get("machine") else None,
         site=site_from_dict(document["site"]) if document.get("site") else None,
         facts=notes.get("result", {}) if decisive.status == "done" else {},
-        wasted_j=sum(a.energy_j or 0.0 for a in attempts if a is not decisive),
+        others=tuple(
+            energy_from_dict(phase["energy"])
+            for attempt in attempts
+            if attempt is not decisive
+            for phase in _phases(attempt)
+        ),
         error=notes.get("error"),
     )
+
+
+def _phases(attempt: Attempt) -> Sequence[Mapping[str, Any]]:
+    document: Mapping[str, Any] = attempt.document
+    phases: Sequence[Mapping[str, Any]] = document.get("phases", [])
+    return phases
 
 
 def read_study(ledger: Ledger, study_id: str) -> tuple[Study, tuple[TrialRecord, ...]] | None:

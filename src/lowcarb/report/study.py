@@ -227,7 +227,7 @@ def _findings(study: Study, records: Sequence[TrialRecord], findings: Iterable[F
 
 
 def _totals(records: Sequence[TrialRecord], site: Site) -> dict[str, Any]:
-    """What the whole study cost, failed attempts and all."""
+    """What the whole study cost, failed and repeated attempts and all."""
     machines = [record.machine for record in records if record.machine]
     by_phase: dict[str, float] = {}
     for record in records:
@@ -235,17 +235,18 @@ def _totals(records: Sequence[TrialRecord], site: Site) -> dict[str, Any]:
             by_phase[phase.name] = by_phase.get(phase.name, 0.0) + phase.energy.energy_j.mid
     if not machines:
         return {"energy_j": None, "operational_g": None, "wasted_j": 0.0, "energy_by_phase_j": by_phase}
-    energies = [phase.energy for record in records for phase in record.phases]
-    whole = total(energy.energy_j for energy in energies)
-    wall = sum(energy.duration_s for energy in energies)
+    lost = [energy for record in records for energy in record.others]
+    lost += [phase.energy for record in records if record.status != "done" for phase in record.phases]
+    energies = lost + [phase.energy for record in records if record.status == "done" for phase in record.phases]
     parts = [measured_footprint(energy, machines[-1], site) for energy in energies]
-    not_done = sum(p.energy.energy_j.mid for r in records if r.status not in ("done", "pending") for p in r.phases)
+    embodied = [part.embodied_g for part in parts if part.embodied_g is not None]
+    whole = total(energy.energy_j for energy in energies)
     return {
         "energy_j": whole.as_dict(),
         "operational_g": total(part.operational_g for part in parts).as_dict(),
-        "embodied_g": total(p.embodied_g for p in parts if p.embodied_g).as_dict() if parts[0].embodied_g else None,
-        "duration_s": wall,
+        "embodied_g": total(embodied).as_dict() if embodied else None,
+        "duration_s": sum(energy.duration_s for energy in energies),
         "measured_share": sum(e.measured_share * e.energy_j.mid for e in energies) / whole.mid if whole.mid else 0.0,
-        "wasted_j": not_done + sum(record.wasted_j for record in records),
+        "wasted_j": sum(energy.energy_j.mid for energy in lost),
         "energy_by_phase_j": by_phase,
     }
