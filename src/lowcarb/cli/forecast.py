@@ -94,9 +94,7 @@ def _spec(model: ModelFacts) -> ModelSpec:
 
 def _ratio(projection: Projection, first: Projection) -> Estimate | None:
     """Energy over that of the first device; None for the first itself."""
-    if projection is first:
-        return None
-    return contrast(projection.footprint.energy_j, first.footprint.energy_j)
+    return None if projection is first else contrast(projection, first)
 
 
 def _documents(scenarios: list[tuple[Site, Projection]]) -> list[dict[str, Any]]:

@@ -50,6 +50,8 @@ accelerators rated 5.6 kW together."""
 CONTRAST_RATIO = 1.5
 """A ratio between two devices is off by less than this factor eight times out of ten: rules by peak and bandwidth miss
 pairs of the public training tables by 12 to 21 % at the median."""
+LAUNCH_CONTRAST_RATIO = 2.5
+"""The same where launches bound one of the two: no public pair of such trainings was at hand, so this is wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Projection:
     bound: str
     """What limits the speed: arithmetic, memory or launches."""
     fits: bool | None
-    """Whether one device holds the run; None where its memory is unknown."""
+    """Whether the devices together hold the run, sharded evenly; None where their memory is unknown."""
     footprint: Footprint
 
 
@@ -106,17 +108,24 @@ def project(workload: Workload, device: Device, site: Site, *, count: int = 1) -
         scope="device and its share of the host",
         method=f"roofline, bound by {bound}",
     )
-    fits = None if device.memory_bytes is None else workload.memory_bytes <= device.memory_bytes
+    fits = None if device.memory_bytes is None else workload.memory_bytes <= device.memory_bytes * count
     return Projection(device, count, power_w, bound, fits, footprint)
 
 
-def contrast(figure: Estimate, baseline: Estimate) -> Estimate:
-    """Ratio of one device's figure to another's for the same workload.
+def contrast_factor(*projections: Projection) -> float:
+    """Factor within which a ratio between projections of one workload is known."""
+    launched = any(projection.bound == "launches" for projection in projections)
+    return LAUNCH_CONTRAST_RATIO if launched else CONTRAST_RATIO
+
+
+def contrast(projection: Projection, baseline: Projection) -> Estimate:
+    """Ratio of one device's energy to another's for the same workload.
 
     What makes both uncertain (the share of a roof that code reaches) is common to them, so the ratio is far better
     known than the quotient of their intervals would say.
     """
-    return Estimate.around(figure.mid / baseline.mid, CONTRAST_RATIO, "modelled")
+    ratio = projection.footprint.energy_j.mid / baseline.footprint.energy_j.mid
+    return Estimate.around(ratio, contrast_factor(projection, baseline), "modelled")
 
 
 def _reached(peak_flops: float, tdp_w: float, precision: str) -> Estimate:

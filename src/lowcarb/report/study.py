@@ -14,7 +14,7 @@ from lowcarb.core.documents import machine_as_dict, site_as_dict
 from lowcarb.core.energy import Energy
 from lowcarb.core.estimate import total
 from lowcarb.core.footprint import Footprint, measured_footprint
-from lowcarb.core.forecast import CONTRAST_RATIO, Projection, project
+from lowcarb.core.forecast import Projection, contrast_factor, project
 from lowcarb.core.site import Site
 from lowcarb.core.trial import Study
 from lowcarb.errors import LowcarbError
@@ -81,8 +81,12 @@ def _device_effects(study: Study, projections: Iterable[Mapping[str, Projection]
     complete = [one for one in projections if len(one) == len(study.devices)]
     if len(study.devices) < 2 or not complete:
         return ()
-    figures = {name: [(_carbon_g(one[name].footprint), CONTRAST_RATIO) for one in complete] for name in study.devices}
-    return device_effects(figures, study.devices[0])
+    first = study.devices[0]
+    figures = {
+        name: [(_carbon_g(one[name].footprint), contrast_factor(one[name], one[first])) for one in complete]
+        for name in study.devices
+    }
+    return device_effects(figures, first)
 
 
 def _carbon_g(footprint: Footprint) -> float:
