@@ -48,13 +48,13 @@ def study(*arms, seeds=(0, 1, 2), margin=1.0):
     return Study("s", "?", DATA, arms, arms[0].id, seeds, margin=margin)
 
 
-def result(of, seed, energy_j, f1, *, questions=40, status="done", spread=10.0):
+def result(of, seed, energy_j, f1, *, questions=40, status="done", spread=10.0, basis="modelled"):
     rng = random.Random(seed)
     marks = [f1 + rng.uniform(-spread, spread) for _ in range(questions)]
     f1 = sum(marks) / questions
     scores = Scores(f1, f1, 0.5, 0.5, questions, tuple(marks), tuple(i // 4 for i in range(questions)))
     trial = Trial("s", of, DATA, "digest", seed, "machine")
-    return Result(trial, status, 1, energy_j, 1.0, 1.0, {"validation": scores, "adversarial": scores})
+    return Result(trial, status, 1, energy_j, basis, 1.0, 1.0, {"validation": scores, "adversarial": scores})
 
 
 def outcome(of, energies, scores):
@@ -97,6 +97,23 @@ def test_one_seed_never_decides():
     (effect,) = effects(study(base, small, seeds=(0,)), results)
 
     assert "undecided" == effect.verdict
+    assert ("assumed", "assumed") == (effect.carbon_ratio.basis, effect.quality_change.basis)
+
+
+def test_a_comparison_is_measured_only_where_both_energies_were():
+    base, small = arm(), arm(SMALL)
+    counted = [
+        replace(r, basis="measured") for r in outcome(base, [100, 101], [50, 50]) + outcome(small, [50, 51], [50, 50])
+    ]
+    half = [*counted[:2], *(replace(r, basis="modelled") for r in counted[2:])]
+
+    assert ["measured", "modelled"] == [effects(study(base, small), r)[0].carbon_ratio.basis for r in (counted, half)]
+
+
+def test_a_result_without_energy_is_not_compared():
+    base, small = arm(), arm(SMALL)
+
+    assert () == effects(study(base, small), outcome(base, [100, 100], [50, 50]) + outcome(small, [0, 0], [50, 50]))
 
 
 def test_a_model_from_scratch_is_not_judged_by_quality():

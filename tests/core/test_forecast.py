@@ -115,3 +115,9 @@ def test_a_t4_and_an_a100_take_about_the_energy_that_was_published_for_fp32():
     ratio = contrast(*both(BERT_LARGE, 8))
 
     assert ratio.low < 0.95 < ratio.high
+
+
+def test_a_pretraining_whose_weights_do_not_fit_says_so_and_whether_the_rest_fits_is_unknown():
+    fits = [forecast_tokens(7e9, 1e9, A100, SITE, count=count).fits for count in (1, 8)]
+
+    assert [False, None] == fits

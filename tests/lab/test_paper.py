@@ -123,4 +123,6 @@ def test_the_papers_study_runs_from_local_folders_and_files(stand_ins):
     swapped = by_arm["bert-cased/from-t5"]["remap"]
     assert 1.0 == pytest.approx(sum(swapped.values()))
     assert by_arm["bert-uncased/from-distilbert"]["remap"] is None
+    training = [json.loads(json.dumps(r.facts["training"])) for r in recorded(ledger, "paper")[1]]
+    assert {(2, 2)} == {(facts["steps"], facts["metered_steps"]) for facts in training}
     assert load_corpus(study.data).digest == corpus.digest

@@ -207,6 +207,28 @@ def test_the_hardware_contrast_is_there_and_is_called_modelled(ledger):
     ]
 
 
+def test_a_device_that_cannot_be_projected_onto_is_named(ledger):
+    run(ledger, study=replace(STUDY, arms=tuple(replace(a, recipe=Recipe(precision="bf16")) for a in STUDY.arms)))
+
+    found = document(ledger)
+
+    assert {"a100"} == set(found["trials"][0]["projections"])
+    assert ["devices.t4"] == [c["where"] for c in found["checks"] if c["check"] == "device-left-out"]
+    assert not [c for c in found["comparisons"] if c["factor"] == "device"]
+
+
+def test_a_swap_that_changed_nothing_is_still_told_when_the_study_is_shown_later(ledger):
+    class Same(DryRunner):
+        def run(self, trial, tracker, on_step):
+            facts = dict(super().run(trial, tracker, on_step))
+            return facts | {"tokenizer": facts["tokenizer"] | {"same_vocabulary": trial.arm.tokenizer.kind != "native"}}
+
+    swapped = replace(STUDY.arms[0], tokenizer=TokenizerChoice("again", "pretrained", source="there"))
+    run(ledger, Same(), replace(STUDY, arms=(*STUDY.arms, swapped)))
+
+    assert ["bert/again"] == [c["where"] for c in document(ledger)["checks"] if c["check"] == "no-op-swap"]
+
+
 def test_another_site_prices_the_same_energy_anew(ledger):
     run(ledger)
     records = read_study(ledger, "s")

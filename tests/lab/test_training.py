@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the lab extra is not installed")
 
+from lowcarb.core.check import TrainedFacts, check_trained  # noqa: E402
 from lowcarb.core.trial import ModelChoice, Recipe, Shape, TokenizerChoice  # noqa: E402
 from lowcarb.lab.answer import _best_span  # noqa: E402
 from lowcarb.lab.base import Diverged  # noqa: E402
@@ -22,7 +23,7 @@ from lowcarb.lab.tokenizers import (  # noqa: E402
     remapped,
     same_vocabulary,
 )
-from lowcarb.lab.train import planned_steps, rate_at, train  # noqa: E402
+from lowcarb.lab.train import StepCount, planned_steps, rate_at, train  # noqa: E402
 
 QUESTIONS = load_questions("embedded:jouleqa/validation")[:24]
 TEXT = [q.paragraph for q in load_questions("embedded:jouleqa/train")[::8]]
@@ -172,6 +173,29 @@ def test_training_counts_what_it_does():
     assert 0 < result.real_tokens <= result.tokens
     assert result.cost.flops > 0
     assert [1, 2, 3, 4] == [step.step for step in told]
+
+
+def test_a_step_outside_the_meter_is_counted_and_found():
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    weight.grad = torch.ones(1)
+
+    with StepCount() as count:
+        optimizer.step()
+        with count.metering():
+            optimizer.step()
+            optimizer.step()
+    optimizer.step()
+    trained = TrainedFacts("bert/native", 0, count.steps, count.metered, 0)
+
+    assert (3, 2) == (count.steps, count.metered)
+    assert ["outside-the-meter"] == [finding.check for finding in check_trained(trained)]
+
+
+def test_steps_at_a_rate_of_zero_are_found_but_not_the_last_one_of_a_schedule():
+    found = [[f.check for f in check_trained(TrainedFacts("a", 0, 9, 9, zero))] for zero in (0, 1, 2)]
+
+    assert [[], [], ["learning-rate-zero"]] == found
 
 
 def test_the_same_seed_trains_the_same_model():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +13,17 @@ import typer
 from lowcarb.catalogue import Catalogue
 from lowcarb.cli.console import EXIT_FAILED, EXIT_USAGE, Json, LedgerPath, SiteId, emit, out, say, show
 from lowcarb.cli.ledger import opened
+from lowcarb.cli.progress import ProgressLine
 from lowcarb.core.site import Site
 from lowcarb.errors import MissingExtra, SettingError
+from lowcarb.lab.study import Bench, checked, run_study
 from lowcarb.ledger.base import Ledger
 from lowcarb.report.html import render_html
 from lowcarb.report.records import read_study as recorded_study
 from lowcarb.report.study import study_document
 from lowcarb.report.table import study_table
+from lowcarb.sensors.find import find_sensors
+from lowcarb.sensors.machine import describe_machine
 
 app = typer.Typer(help="Run a study, check it without running, show what it found.", no_args_is_help=True)
 
@@ -46,9 +52,6 @@ def run(
         from lowcarb.lab.runner import TorchRunner  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtra("a study", "lab") from error
-    from lowcarb.cli.progress import ProgressLine  # noqa: PLC0415
-    from lowcarb.lab.study import checked, run_study  # noqa: PLC0415
-
     corpus, facts = preflight(study, file.parent, catalogue)
     findings = checked(study, facts)
     for finding in findings:
@@ -143,22 +146,14 @@ def _site(catalogue: Catalogue, name: str | None) -> Site:
     return catalogue.unknown_site() if name is None else catalogue.site(name)
 
 
-def _bench(book: Ledger, catalogue: Catalogue, site: Site) -> Any:
-    from contextlib import contextmanager  # noqa: PLC0415
-
-    from lowcarb.lab.study import Bench  # noqa: PLC0415
-    from lowcarb.sensors.find import find_sensors  # noqa: PLC0415
-    from lowcarb.sensors.machine import describe_machine  # noqa: PLC0415
-
-    @contextmanager
-    def opened_bench() -> Any:
-        found = find_sensors(catalogue)
-        try:
-            yield Bench(book, catalogue, describe_machine(catalogue, found), site, found.sensors)
-        finally:
-            found.close()
-
-    return opened_bench()
+@contextmanager
+def _bench(book: Ledger, catalogue: Catalogue, site: Site) -> Iterator[Bench]:
+    """What trials run on here; its sensors are let go at the end."""
+    found = find_sensors(catalogue)
+    try:
+        yield Bench(book, catalogue, describe_machine(catalogue, found), site, found.sensors)
+    finally:
+        found.close()
 
 
 def _quiet_hub() -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
-from lowcarb.core.estimate import Estimate
+from lowcarb.core.estimate import Basis, Estimate, weakest
 from lowcarb.core.trial import Arm, Metric, Result, Split, Study
 from lowcarb.core.units import PERCENT
 
@@ -43,6 +43,8 @@ class Pair:
     question_changes: tuple[float, ...]
     """Change of each question's score; empty for a metric that is not kept by question."""
     groups: tuple[int, ...]
+    basis: Basis
+    """The weaker of the two energies'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def _pair(arm: Result, baseline: Result, split: Split, metric: Metric) -> Pair:
         quality_change=getattr(a, metric) - getattr(b, metric),
         question_changes=by_question,
         groups=a.groups,
+        basis=weakest((arm.basis, baseline.basis)),
     )
 
 
@@ -170,9 +173,9 @@ def effect_of(
     """One comparison, from its pairs and the seed-to-seed spreads of its study."""
     rng = random.Random(seed)  # noqa: S311  # reproducible on purpose
     logs = interval([p.log_carbon_ratio for p in pairs], carbon, rng)
-    ratio = Estimate(math.exp(logs[0]), math.exp(logs[1]), math.exp(logs[2]), "modelled")
+    ratio = Estimate(math.exp(logs[0]), math.exp(logs[1]), math.exp(logs[2]), _basis(carbon, *(p.basis for p in pairs)))
     low, mid, high = interval([p.quality_change for p in pairs], quality, rng, question_means=_question_draw(pairs))
-    change = Estimate(low, mid, high, "measured")
+    change = Estimate(low, mid, high, _basis(quality))
     scratch = [a.model.id for a in (arm, baseline) if a.model.from_scratch]
     verdict, reason = judge(ratio, change, margin, len(pairs))
     if len(scratch) == 1:
@@ -185,6 +188,11 @@ def effect_of(
         )
     benefits, drawbacks = for_and_against(factor, arm, ratio, change, scratch=len(scratch) == 1)
     return Effect(factor, baseline.id, arm.id, ratio, change, len(pairs), verdict, reason, benefits, drawbacks)
+
+
+def _basis(spread: Spread | None, *bases: Basis) -> Basis:
+    """Basis of a comparison: that of its figures, and `assumed` where nothing told the spread from seed to seed."""
+    return weakest(bases) if spread is not None else "assumed"
 
 
 def interval(

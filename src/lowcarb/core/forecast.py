@@ -12,13 +12,20 @@ The constants below are read off public training tables; the device table's name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.footprint import Footprint, footprint_of
 from lowcarb.core.hardware import Device, Installed, Machine
 from lowcarb.core.site import Site
-from lowcarb.core.workload import ModelSpec, Workload, training_workload
+from lowcarb.core.workload import (
+    FLOPS_PER_PARAMETER_AND_TOKEN,
+    STATE_BYTES_PER_PARAMETER,
+    ModelSpec,
+    Workload,
+    step_cost,
+    training_workload,
+)
 from lowcarb.errors import SettingError
 
 FP32_EFFICIENCY = Estimate(0.42, 0.58, 0.75, "modelled")
@@ -168,9 +175,13 @@ def forecast_tokens(
     shape = ModelSpec("given", "decoder", layers, 128 * layers, 512 * layers, 2 * layers, vocabulary=1)
     length, batch = 2048, max(1, round(2**19 / 2048))
     steps = max(1, round(tokens / (length * batch)))
-    flops = 6.0 * parameters * tokens
-    workload = Workload(shape, steps, batch, length, chosen, flops, bytes=0.0)
-    return project(workload, device, site, count=count)
+    moved = steps * step_cost(shape, batch, length, precision=chosen).bytes
+    workload = Workload(shape, steps, batch, length, chosen, FLOPS_PER_PARAMETER_AND_TOKEN * parameters * tokens, moved)
+    projection = project(workload, device, site, count=count)
+    # The batch is ours, and a real run would accumulate it: only what the weights need is sure.
+    state = parameters * STATE_BYTES_PER_PARAMETER
+    too_big = device.memory_bytes is not None and state > device.memory_bytes * count
+    return replace(projection, fits=False if too_big else None)
 
 
 def forecast_training(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from lowcarb.core.estimate import Basis
+
 ModelFamily = Literal["bert", "distilbert", "t5"]
 TokenizerKind = Literal["native", "pretrained", "wordpiece", "bpe", "unigram"]
 
@@ -223,6 +225,8 @@ class Result:
     attempt: int
     energy_j: float | None
     """Of the training phase [J], mid estimate: pairs share the power model, so its width cancels in their ratio."""
+    basis: Basis
+    """Of that energy."""
     cpu_s: float | None
     """Process CPU time of the training phase [s]."""
     wall_s: float | None
@@ -232,4 +236,4 @@ class Result:
     @property
     def complete(self) -> bool:
         """Whether it can be compared."""
-        return self.status == "done" and self.energy_j is not None and bool(self.scores)
+        return self.status == "done" and self.energy_j is not None and self.energy_j > 0 and bool(self.scores)

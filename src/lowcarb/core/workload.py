@@ -11,6 +11,8 @@ ModelKind = Literal["encoder", "decoder", "encoder-decoder"]
 
 TRAINING_PASSES = 3.0
 """A backward pass costs two forward passes (Kaplan et al. 2020, arXiv 2001.08361, section 2.1)."""
+FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
+"""Two of the forward pass and four of the backward pass, attention left out (Kaplan et al. 2020, section 2.1)."""
 OPTIMIZER_ACCESSES = 10.0
 """Times that a step of AdamW moves each fp32 weight through memory: read in the forward and in the backward pass,
 its gradient written, then weight, gradient and two moments read, and weight and two moments written (Loshchilov &

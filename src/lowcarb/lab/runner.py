@@ -19,7 +19,7 @@ from lowcarb.lab.models import build_model
 from lowcarb.lab.score import score
 from lowcarb.lab.similarity import minilm_similarity
 from lowcarb.lab.tokenizers import build_tokenizer, fertility, native_tokenizer, same_vocabulary
-from lowcarb.lab.train import Trained, device_for_training, planned_steps, train
+from lowcarb.lab.train import StepCount, Trained, device_for_training, planned_steps, train
 from lowcarb.tracker.track import Tracker
 
 
@@ -36,6 +36,10 @@ class TorchRunner:
 
     def run(self, trial: Trial, tracker: Tracker, on_step: OnStep) -> Mapping[str, object]:
         """Train and score one trial; see `Runner`."""
+        with StepCount() as count:
+            return self._run(trial, tracker, on_step, count)
+
+    def _run(self, trial: Trial, tracker: Tracker, on_step: OnStep, count: StepCount) -> Mapping[str, object]:
         if trial.threads is not None:
             torch.set_num_threads(trial.threads)
         arm = trial.arm
@@ -50,7 +54,7 @@ class TorchRunner:
             windows = _training_windows(corpus.train, tokenizer, trial, generative=model.config.is_encoder_decoder)
         steps_per_epoch = -(-len(windows) // arm.recipe.batch)
         batches = _endless(windows, corpus.train, trial, tokenizer.pad_token_id)
-        with tracker.phase("train"):
+        with tracker.phase("train"), count.metering():
             # Dropout draws from here on, so that it does not depend on what building the model drew.
             torch.manual_seed(trial.seed)
             trained = train(
@@ -66,7 +70,7 @@ class TorchRunner:
             scores = {name: asdict(score(split, given[name], minilm_similarity)) for name, split in tests.items()}
         return {
             "scores": scores,
-            "training": _training_facts(trained),
+            "training": _training_facts(trained, count),
             "model": {
                 "parameters": built.parameters, "spec": asdict(built.spec), "device": device.type,
                 "from_scratch": arm.model.from_scratch, "remap": asdict(built.remap) if built.remap else None,
@@ -101,10 +105,10 @@ def _endless(windows: list[Window], questions: tuple[Question, ...], trial: Tria
         epoch += 1
 
 
-def _training_facts(trained: Trained) -> dict[str, object]:
+def _training_facts(trained: Trained, count: StepCount) -> dict[str, object]:
     return {
-        "steps": trained.steps,
-        "metered_steps": trained.steps,
+        "steps": count.steps,
+        "metered_steps": count.metered,
         "zero_rate_steps": trained.zero_rate_steps,
         "tokens": trained.tokens,
         "real_tokens": trained.real_tokens,

@@ -187,7 +187,7 @@ class _Clock:
 
     def __init__(self, study: Study, trials: int) -> None:
         self._arms = len(study.arms)
-        self._trials = trials
+        self.trials = trials
         self._began_s = time.monotonic()
         self._trial_began_s = self._began_s
         self._by_arm_s: dict[str, list[float]] = {}
@@ -221,7 +221,7 @@ class _Clock:
         known = [sum(times) / len(times) for times in self._by_arm_s.values()]
         whole_s = spent_s * step.steps / step.step
         usual = [*known, whole_s] if trial.arm.id not in self._by_arm_s else known
-        to_come = self._trials - self._through - 1
+        to_come = self.trials - self._through - 1
         return whole_s - spent_s + to_come * sum(usual) / len(usual)
 
 
@@ -241,7 +241,7 @@ def _watch(
         _within_budget(study, clock.energy_j + footprint.energy_j.mid, carbon_g, clock.elapsed_s)
         listener.progress(
             Progress(
-                trial, number, clock._trials, step.step, step.steps, tracker.power_w(), carbon_g,  # noqa: SLF001
+                trial, number, clock.trials, step.step, step.steps, tracker.power_w(), carbon_g,
                 clock.left_s(trial, step),
             )
         )  # fmt: skip

@@ -234,7 +234,7 @@ def _assembled(file: Any) -> tuple[list[Problem], Study | None]:
         inference = _merged(
             file.inference, InferenceFile, model.inference, Inference, ("models", index, "inference"), problems
         )
-        problems += _window_problems(choice, recipe, inference, index)
+        problems += _window_problems(choice, recipe, inference)
         for tokenizer in tokenizers:
             arm = Arm(choice, tokenizer, recipe, inference, model.site)
             arms[arm.id] = arm
@@ -324,7 +324,7 @@ def _tokenizer_problems(tokenizer: TokenizerChoice, index: int) -> list[Problem]
     return []
 
 
-def _window_problems(model: ModelChoice, recipe: Recipe, inference: Inference, index: int) -> list[Problem]:
+def _window_problems(model: ModelChoice, recipe: Recipe, inference: Inference) -> list[Problem]:
     problems = []
     for name, window in (("recipe", recipe), ("inference", inference)):
         if model.family != "t5" and window.length > POSITIONS:
@@ -333,7 +333,6 @@ def _window_problems(model: ModelChoice, recipe: Recipe, inference: Inference, i
             )
         if window.stride >= window.length:
             problems.append(Problem((name, "stride"), f"{window.stride} is not below the length {window.length}"))
-    del index
     return problems
 
 

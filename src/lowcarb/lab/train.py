@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import PreTrainedModel
 
 from lowcarb.core.trial import Recipe
@@ -35,6 +37,40 @@ class Trained:
     cost: Cost
     """FLOPs and bytes, from the shapes of the batches."""
     last_loss: float
+
+
+class StepCount:
+    """Counts every optimizer step of this process, and those taken while the meter's training phase is open.
+
+    The optimizers tell it, not the loop: a step that is taken anywhere else is seen as well, so that the linter can
+    hold one number against the other.
+    """
+
+    def __init__(self) -> None:
+        self.steps = self.metered = 0
+        self._open = False
+        self._hook: Any = None
+
+    def __enter__(self) -> Self:
+        self._hook = register_optimizer_step_post_hook(self._count)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._hook.remove()
+
+    @contextmanager
+    def metering(self) -> Iterator[None]:
+        """The time inside is metered as training."""
+        self._open = True
+        try:
+            yield
+        finally:
+            self._open = False
+
+    def _count(self, optimizer: object, arguments: object, named: object) -> None:
+        del optimizer, arguments, named
+        self.steps += 1
+        self.metered += self._open
 
 
 def planned_steps(batches_per_epoch: int, recipe: Recipe) -> int:

@@ -99,6 +99,7 @@ class TrialRecord:
             status=self.status,
             attempt=self.attempt,
             energy_j=train.energy.energy_j.mid if train else None,
+            basis=train.energy.energy_j.basis if train else "assumed",
             cpu_s=train.cpu_s if train else None,
             wall_s=train.wall_s if train else None,
             scores=scores,

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from lowcarb.catalogue import Catalogue
-from lowcarb.core.check import Finding, TrainedFacts, check, check_trained
+from lowcarb.core.check import Facts, Finding, TrainedFacts, check, check_trained
 from lowcarb.core.compare import Effect, device_effects, effects, pareto
 from lowcarb.core.documents import machine_as_dict, site_as_dict
 from lowcarb.core.energy import Energy
@@ -35,7 +35,11 @@ def study_document(
         site: where all trials are priced, whatever site they were run at.
         findings: of the linter, on data and tokenizers; those on the study itself and on what was trained are added.
     """
-    projections = {record.trial.key: projections_of(study, record, catalogue, site) for record in records}
+    projections: dict[str, dict[str, Projection]] = {}
+    left_out: list[Finding] = []
+    for record in records:
+        projections[record.trial.key], without = projections_of(study, record, catalogue, site)
+        left_out += without
     trials = [_trial(record, projections[record.trial.key], site) for record in records]
     found = [*effects(study, [record.result for record in records]), *_device_effects(study, projections.values())]
     arms = _arms(study, trials)
@@ -51,8 +55,8 @@ def study_document(
         "trials": trials,
         "arms": arms,
         "comparisons": [_comparison(effect) for effect in found],
-        "pareto": [asdict(p) for p in pareto({a["id"]: (a["carbon_g"], a["quality"]) for a in arms if a["trials"]})],
-        "checks": [finding.as_dict() for finding in _findings(study, records, findings)],
+        "pareto": [asdict(p) for p in pareto(_points(arms))],
+        "checks": [finding.as_dict() for finding in _findings(study, records, [*findings, *left_out])],
         "totals": _totals(records, site),
         "sources": [source.as_dict() for source in catalogue.sources(sorted(used))],
     }
@@ -63,18 +67,22 @@ NO_SITE = (
 )
 
 
-def projections_of(study: Study, record: TrialRecord, catalogue: Catalogue, site: Site) -> dict[str, Projection]:
-    """A finished trial on each of the study's devices; devices that cannot run it are left out."""
+def projections_of(
+    study: Study, record: TrialRecord, catalogue: Catalogue, site: Site
+) -> tuple[dict[str, Projection], list[Finding]]:
+    """A finished trial on each of the study's devices, and a finding for each device that cannot be projected onto."""
     workload = record.workload
     found: dict[str, Projection] = {}
+    left_out: list[Finding] = []
     if workload is None:
-        return found
+        return found, left_out
     for name in study.devices:
         try:
             found[name] = project(workload, catalogue.device(name), site)
-        except LowcarbError:
-            continue
-    return found
+        except LowcarbError as error:
+            remedy = "take another device or precision"
+            left_out.append(Finding("device-left-out", "warning", f"devices.{name}", str(error), remedy))
+    return found, left_out
 
 
 def _device_effects(study: Study, projections: Iterable[Mapping[str, Projection]]) -> tuple[Effect, ...]:
@@ -193,12 +201,17 @@ def _arms(study: Study, trials: Sequence[Mapping[str, Any]]) -> list[dict[str, A
                 "carbon_g": mean("footprint", "operational_g", "mid"),
                 "cpu_s": mean("cpu_s"),
                 "wall_s": mean("wall_s"),
-                "cost": mean("footprint", "cost", "mid") if done and done[0]["footprint"]["cost"] else None,
+                "cost": mean("footprint", "cost", "mid"),
                 "fertility": mean("fertility"),
                 "parameters": done[0]["parameters"] if done else None,
             }
         )  # fmt: skip
     return arms
+
+
+def _points(arms: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Carbon [gCO2e] and quality by arm, where both are known."""
+    return {a["id"]: (a["carbon_g"], a["quality"]) for a in arms if None not in (a["carbon_g"], a["quality"])}
 
 
 def _comparison(effect: Effect) -> dict[str, Any]:
@@ -218,7 +231,8 @@ def _comparison(effect: Effect) -> dict[str, Any]:
 
 def _findings(study: Study, records: Sequence[TrialRecord], findings: Iterable[Finding]) -> list[Finding]:
     """All findings, each once: those given, those on the study, and those on what was trained."""
-    found = [*findings, *check(study)]
+    same = {r.trial.arm.id: bool(r.facts["tokenizer"]["same_vocabulary"]) for r in records if r.facts}
+    found = [*findings, *check(study, Facts(same_vocabulary=same))]
     for record in records:
         training = record.facts.get("training")
         if training:
