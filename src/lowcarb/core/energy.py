@@ -9,7 +9,8 @@ window, and is the one place that decides what a reading is worth:
 - a step that the device could not have drawn (rated power × time) is a fault, and a gap;
 - a power that is negative, not finite or above what the device can draw is a fault;
 - two power readings further apart than three intervals are a gap;
-- a gap is never zero: its energy lies between none and rated power × time, and takes the basis `assumed`.
+- a gap is never zero: its energy lies between none and rated power × time, and takes the basis `assumed`;
+- a window too short for what the readings resolve is marked: `Energy.unresolved` names the devices.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
-from typing import Literal
+from typing import Any, Literal
 
 from lowcarb.core.estimate import Basis, Estimate, total
 from lowcarb.core.hardware import DeviceKind
@@ -42,6 +43,10 @@ REFRESH_S = 0.2
 2312.02741), RAPL every millisecond. Two readings closer together than this may show the energy of a longer time."""
 
 
+RESOLVED_FROM = 20.0
+"""A window of so many resolutions or more is told to 5 %: at each end a reading lags by one resolution at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One quantity that a sensor reads, of one device."""
@@ -60,6 +65,10 @@ class Channel:
     """The most that the device draws for longer than a moment [W]; None where nobody knows."""
     range_j: float | None = None
     """A counter's value at which it starts again from zero [J]."""
+    resolution_s: float = 0.0
+    """How far a reading lags at most, or the time that its value is a mean of [s]."""
+    check: bool = False
+    """Whether it only checks the others: the power of a whole machine contains theirs, and is in no total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ class DeviceEnergy:
     """Time in the window that no reading covers [s]; its energy is in `energy_j`, estimated."""
     faults: tuple[str, ...] = ()
     """What was wrong with readings, one line a kind."""
+    resolution_s: float = 0.0
+    """How far its readings lag at most [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,8 @@ class Energy:
 
     duration_s: float
     devices: tuple[DeviceEnergy, ...]
+    checks: tuple[DeviceEnergy, ...] = ()
+    """What contains devices, such as a whole machine: to compare the total with, and no part of it."""
 
     @property
     def energy_j(self) -> Estimate:
@@ -115,6 +128,11 @@ class Energy:
         whole = self.energy_j.mid
         measured = sum(device.energy_j.mid for device in self.devices if device.energy_j.basis == "measured")
         return measured / whole if whole > 0 else 0.0
+
+    def unresolved(self, blocks: int = 1) -> tuple[str, ...]:
+        """The devices whose readings do not resolve a window of this length, or blocks that make up this length."""
+        block_s = self.duration_s / max(1, blocks)
+        return tuple(d.device for d in self.devices if block_s < RESOLVED_FROM * d.resolution_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +171,13 @@ def integrate(
         if reading.channel in series:
             series[reading.channel].append(reading)
     devices: dict[str, DeviceEnergy] = {}
+    checks: dict[str, DeviceEnergy] = {}
     for channel in channels:
-        if channel.device not in devices:
+        place = checks if channel.check else devices
+        if channel.device not in place:
             ordered = sorted(series[channel.id], key=lambda reading: reading.at_s)
-            devices[channel.device] = _device_energy(channel, ordered, start_s, end_s, interval_s)
-    return Energy(end_s - start_s, tuple(devices.values()))
+            place[channel.device] = _device_energy(channel, ordered, start_s, end_s, interval_s)
+    return Energy(end_s - start_s, tuple(devices.values()), tuple(checks.values()))
 
 
 def _device_energy(
@@ -187,6 +207,7 @@ def _device_energy(
         coverage=1.0 if duration_s == 0 else 1.0 - gaps_s / duration_s,
         gaps_s=gaps_s,
         faults=_tally(faults),
+        resolution_s=max(channel.resolution_s, interval_s if channel.quantity == "power" else 0.0),
     )
 
 
@@ -293,43 +314,41 @@ def power_at(channels: Sequence[Channel], readings: Sequence[Reading], at_s: flo
 def without(energy: Energy, kinds: Iterable[str]) -> Energy:
     """The same energy less the devices of some kinds, such as a machine total that contains the others."""
     left_out = frozenset(kinds)
-    return Energy(energy.duration_s, tuple(d for d in energy.devices if d.kind not in left_out))
+    return Energy(energy.duration_s, tuple(d for d in energy.devices if d.kind not in left_out), energy.checks)
 
 
-def energy_as_dict(energy: Energy) -> Mapping[str, object]:
+def energy_as_dict(energy: Energy) -> dict[str, object]:
     """The JSON form of an energy: what the ledger keeps, and what any site can be applied to later."""
     return {
         "duration_s": energy.duration_s,
         "coverage": energy.coverage,
         "gaps_s": energy.gaps_s,
         "measured_share": energy.measured_share,
-        "devices": [
-            {
-                "device": device.device,
-                "kind": device.kind,
-                "sensor": device.sensor,
-                "energy_j": device.energy_j.as_dict(),
-                "coverage": device.coverage,
-                "gaps_s": device.gaps_s,
-                "faults": list(device.faults),
-            }
-            for device in energy.devices
-        ],
+        "unresolved": list(energy.unresolved()),
+        "devices": [_device_as_dict(device) for device in energy.devices],
+        "checks": [_device_as_dict(device) for device in energy.checks],
     }
 
 
-def energy_from_dict(document: Mapping[str, object]) -> Energy:
+def energy_from_dict(document: Mapping[str, Any]) -> Energy:
     """The energy whose JSON form this is."""
-    devices = tuple(
-        DeviceEnergy(
-            device=one["device"],
-            kind=one["kind"],
-            sensor=one["sensor"],
-            energy_j=Estimate.from_dict(one["energy_j"]),
-            coverage=one["coverage"],
-            gaps_s=one["gaps_s"],
-            faults=tuple(one["faults"]),
-        )
-        for one in document["devices"]  # type: ignore[attr-defined]  # checked where it was written
-    )
-    return Energy(float(document["duration_s"]), devices)  # type: ignore[arg-type]
+    devices, checks = (tuple(_device_from_dict(one) for one in document[name]) for name in ("devices", "checks"))
+    return Energy(float(document["duration_s"]), devices, checks)
+
+
+def _device_as_dict(device: DeviceEnergy) -> dict[str, object]:
+    return {
+        "device": device.device,
+        "kind": device.kind,
+        "sensor": device.sensor,
+        "energy_j": device.energy_j.as_dict(),
+        "coverage": device.coverage,
+        "gaps_s": device.gaps_s,
+        "faults": list(device.faults),
+        "resolution_s": device.resolution_s,
+    }
+
+
+def _device_from_dict(document: Mapping[str, Any]) -> DeviceEnergy:
+    energy_j, faults = Estimate.from_dict(document["energy_j"]), tuple(document["faults"])
+    return DeviceEnergy(**{**document, "energy_j": energy_j, "faults": faults})

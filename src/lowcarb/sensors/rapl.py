@@ -23,6 +23,8 @@ MOST_PLAUSIBLE_W = 1000.0
 """Firmware that sets no limit reports one of several kilowatts; no socket sold by 2026 draws 1 kW."""
 SETTLE_S = 0.02
 """A counter that still stands at 0 after this time counts nothing; live ones move every millisecond."""
+RESOLUTION_S = 0.001
+"""The counters move about every millisecond (Intel SDM volume 3B, 15.10.2; AMD likewise)."""
 UW_PER_W = UJ_PER_J
 
 REMEDY = """Since 2020 (CVE-2020-8694) only root may read it. Let an administrator give it to a group, once:
@@ -184,6 +186,7 @@ def _channel(domain: Domain, read_text: Callable[[Path], str], package_rated_w: 
         high_ratio=1.0 + ratio,
         rated_w=rated_w,
         range_j=range_uj / UJ_PER_J if range_uj else None,
+        resolution_s=RESOLUTION_S,
     )
 
 

@@ -40,8 +40,15 @@ class Phase:
     wall_s: float
     cpu_s: float
     """Processor time of the process and its ended children [s]."""
+    blocks: int
+    """How many times it was opened."""
     energy: Energy
     footprint: Footprint
+
+    @property
+    def unresolved(self) -> tuple[str, ...]:
+        """The devices whose readings are too slow for blocks as short as this phase's: their share of it is a guess."""
+        return self.energy.unresolved(self.blocks)
 
     def as_dict(self) -> dict[str, object]:
         """The JSON form, by field name."""
@@ -49,6 +56,8 @@ class Phase:
             "name": self.name,
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,
+            "blocks": self.blocks,
+            "unresolved": list(self.unresolved),
             "energy": energy_as_dict(self.energy),
             "footprint": self.footprint.as_dict(),
         }
@@ -60,6 +69,7 @@ class Phase:
             document["name"],
             document["wall_s"],
             document["cpu_s"],
+            document["blocks"],
             energy_from_dict(document["energy"]),
             footprint_from_dict(document["footprint"]),
         )
@@ -72,12 +82,13 @@ class Entry:
     name: str
     wall_s: float
     cpu_s: float
+    blocks: int
     energy: Energy
 
     def phase(self, machine: Machine, site: Site) -> Phase:
         """The phase, on a machine at a site."""
         footprint = measured_footprint(self.energy, machine, site)
-        return Phase(self.name, self.wall_s, self.cpu_s, self.energy, footprint)
+        return Phase(self.name, self.wall_s, self.cpu_s, self.blocks, self.energy, footprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +97,23 @@ class _Stretch:
 
     start_s: float
     end_s: float
-    parts: Mapping[str, tuple[float, float]]
-    """Time and processor time [s] by phase."""
+    parts: Mapping[str, tuple[float, float, int]]
+    """Time and processor time [s] by phase, and how many times it was opened."""
 
     def joined(self, name: str, end_s: float, cpu_s: float) -> _Stretch:
         """This stretch and the phase that follows it."""
-        wall_s, before_cpu_s = self.parts.get(name, (0.0, 0.0))
-        part = (wall_s + end_s - self.end_s, before_cpu_s + cpu_s)
+        wall_s, before_cpu_s, blocks = self.parts.get(name, (0.0, 0.0, 0))
+        part = (wall_s + end_s - self.end_s, before_cpu_s + cpu_s, blocks + 1)
         return _Stretch(self.start_s, end_s, {**self.parts, name: part})
 
     def entries(self, energy: Energy) -> list[Entry]:
         """The phases, with their shares of the energy of the whole."""
         length_s = self.end_s - self.start_s
         if len(self.parts) == 1:
-            return [Entry(name, length_s, cpu_s, energy) for name, (_, cpu_s) in self.parts.items()]
+            return [Entry(name, length_s, cpu_s, blocks, energy) for name, (_, cpu_s, blocks) in self.parts.items()]
         return [
-            Entry(name, wall_s, cpu_s, _share(energy, wall_s / length_s if length_s > 0 else 0.0))
-            for name, (wall_s, cpu_s) in self.parts.items()
+            Entry(name, wall_s, cpu_s, blocks, _share(energy, wall_s / length_s if length_s > 0 else 0.0))
+            for name, (wall_s, cpu_s, blocks) in self.parts.items()
         ]
 
 
@@ -229,34 +240,38 @@ class Books:
 
 
 def _alone(name: str, start_s: float, end_s: float, cpu_s: float) -> _Stretch:
-    return _Stretch(start_s, end_s, {name: (end_s - start_s, cpu_s)})
+    return _Stretch(start_s, end_s, {name: (end_s - start_s, cpu_s, 1)})
 
 
 def _sum(one: Entry, other: Entry) -> Entry:
     energy = merged((one.energy, other.energy))
-    return Entry(one.name, one.wall_s + other.wall_s, one.cpu_s + other.cpu_s, energy)
+    return Entry(one.name, one.wall_s + other.wall_s, one.cpu_s + other.cpu_s, one.blocks + other.blocks, energy)
 
 
 def _share(energy: Energy, share: float) -> Energy:
-    devices = tuple(
-        replace(one, energy_j=one.energy_j.scale(share), gaps_s=one.gaps_s * share) for one in energy.devices
-    )
-    return Energy(energy.duration_s * share, devices)
+    def part(devices: Sequence[DeviceEnergy]) -> tuple[DeviceEnergy, ...]:
+        return tuple(replace(d, energy_j=d.energy_j.scale(share), gaps_s=d.gaps_s * share) for d in devices)
+
+    return Energy(energy.duration_s * share, part(energy.devices), part(energy.checks))
 
 
 def merged(energies: Sequence[Energy]) -> Energy:
     """The energy of several windows together, device by device."""
     duration_s = sum(energy.duration_s for energy in energies)
-    devices: dict[str, DeviceEnergy] = {}
-    for energy in energies:
-        for one in energy.devices:
-            before = devices.get(one.device)
-            devices[one.device] = one if before is None else _both(before, one)
     return Energy(
         duration_s,
-        tuple(
-            replace(one, coverage=1.0 - one.gaps_s / duration_s if duration_s > 0 else 1.0) for one in devices.values()
-        ),
+        _merged_devices([energy.devices for energy in energies], duration_s),
+        _merged_devices([energy.checks for energy in energies], duration_s),
+    )
+
+
+def _merged_devices(windows: Sequence[Sequence[DeviceEnergy]], duration_s: float) -> tuple[DeviceEnergy, ...]:
+    devices: dict[str, DeviceEnergy] = {}
+    for one in (device for window in windows for device in window):
+        before = devices.get(one.device)
+        devices[one.device] = one if before is None else _both(before, one)
+    return tuple(
+        replace(one, coverage=1.0 - one.gaps_s / duration_s if duration_s > 0 else 1.0) for one in devices.values()
     )
 
 
@@ -266,6 +281,7 @@ def _both(one: DeviceEnergy, other: DeviceEnergy) -> DeviceEnergy:
         energy_j=one.energy_j + other.energy_j,
         gaps_s=one.gaps_s + other.gaps_s,
         faults=_kinds((*one.faults, *other.faults)),
+        resolution_s=max(one.resolution_s, other.resolution_s),
     )
 
 
