@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lowcarb.core.trial import Study, Trial
     from lowcarb.core.workload import ModelSpec, Workload
     from lowcarb.errors import LowcarbError
-    from lowcarb.ledger import open_ledger
+    from lowcarb.tracker.recover import open_ledger
     from lowcarb.tracker.track import Tracker, track
 
 _HOMES = {
@@ -45,7 +45,7 @@ _HOMES = {
     "Tracker": "lowcarb.tracker.track",
     "Trial": "lowcarb.core.trial",
     "Workload": "lowcarb.core.workload",
-    "open_ledger": "lowcarb.ledger",
+    "open_ledger": "lowcarb.tracker.recover",
     "project": "lowcarb.core.forecast",
     "track": "lowcarb.tracker.track",
 }

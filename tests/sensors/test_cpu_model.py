@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from lowcarb.core.cpu_power import CPU_HIGH_RATIO, CPU_LOW_RATIO, cpu_power_w, dram_power_w
+from lowcarb.core.cpu_power import (
+    CPU_HIGH_RATIO,
+    CPU_LOW_RATIO,
+    UNSURE_HIGH_RATIO,
+    UNSURE_LOW_RATIO,
+    cpu_power_w,
+    dram_power_w,
+    ratio_of_product,
+)
 from lowcarb.core.energy import integrate
 from lowcarb.core.estimate import Estimate
 from lowcarb.sensors.base import Sensor
@@ -39,15 +47,33 @@ def test_the_channel_tells_that_it_is_modelled_and_how_well():
 
     assert isinstance(CpuModel(RATED), Sensor)
     assert (channel.kind, channel.quantity, channel.basis) == ("cpu", "counter", "modelled")
-    assert pytest.approx((channel.low_ratio, channel.high_ratio)) == (CPU_LOW_RATIO, CPU_HIGH_RATIO)
+    assert pytest.approx((channel.low_ratio, channel.high_ratio)) == (UNSURE_LOW_RATIO, UNSURE_HIGH_RATIO)
     assert cpu_power_w(1.0, 100.0).high == pytest.approx(channel.rated_w)
 
 
-def test_an_uncertain_rated_power_widens_the_interval():
+def test_cores_and_clock_make_the_model_surer():
+    facts = {"cores": 10.0, "clock_hz": 2.5e9}
+    sensor = CpuModel(RATED, cpu_times=loaded(0.5), **facts)
+    (channel,) = sensor.channels()
+
+    values = [sensor.read(float(t))[0].value for t in range(2)]
+
+    assert pytest.approx((channel.low_ratio, channel.high_ratio)) == (CPU_LOW_RATIO, CPU_HIGH_RATIO)
+    assert [0.0, cpu_power_w(0.5, 100.0, **facts).mid] == pytest.approx(values)
+
+
+def test_a_gap_of_a_processor_with_few_slow_cores_may_hold_its_rated_power():
+    (channel,) = CpuModel(RATED, cores=4.0, clock_hz=2.0e9).channels()
+
+    assert pytest.approx(100.0) == channel.rated_w
+
+
+def test_an_uncertain_rated_power_widens_the_interval_as_independent_errors_do():
     (channel,) = CpuModel(Estimate(50.0, 100.0, 200.0, "assumed")).channels()
 
     assert channel.basis == "modelled"
-    assert pytest.approx((channel.low_ratio, channel.high_ratio)) == (CPU_LOW_RATIO / 2, CPU_HIGH_RATIO * 2)
+    assert ratio_of_product(UNSURE_LOW_RATIO, 0.5) == pytest.approx(channel.low_ratio)
+    assert ratio_of_product(UNSURE_HIGH_RATIO, 2.0) == pytest.approx(channel.high_ratio)
 
 
 def test_readings_within_one_tick_of_the_kernel_keep_the_last_load():
@@ -86,7 +112,7 @@ def test_a_failed_look_at_the_times_is_made_up_for_by_the_next():
     readings += sensor.read(2.0)
 
     energy = integrate(sensor.channels(), readings, 0.0, 2.0, 1.0)
-    assert pytest.approx((energy.energy_j.mid, energy.coverage)) == (2 * 98.0, 1.0)
+    assert pytest.approx((energy.energy_j.mid, energy.coverage)) == (2 * cpu_power_w(1.0, 100.0).mid, 1.0)
 
 
 def test_memory_draws_constant_power():
@@ -145,6 +171,13 @@ def test_a_limited_process_is_measured_by_its_control_group(tmp_path: Path):
 
     assert first[0] == 2.5
     assert later[1] >= first[1] > 0.0
+
+
+def test_a_control_group_of_version_1_counts_nanoseconds(tmp_path: Path):
+    usage = tmp_path / "cpuacct.usage"
+    usage.write_text("2500000000\n")
+
+    assert times_under(Quota(2.0, usage))[0] == 2.5
 
 
 def test_a_control_group_without_usage_is_an_error(tmp_path: Path):

@@ -126,6 +126,7 @@ def start_parent(home, program):
 
 def statuses(home):
     ledger = open_ledger(home / "ledger.db")
+    recover(home, ledger)
     return [one.status for one in ledger.attempts(ledger.run("k").id)]
 
 

@@ -55,7 +55,9 @@ def journal_of(home, machine, site):
     """A journal as a process would have left it."""
 
     def journal_of(process, attempt_id="abc"):
-        header = Header(attempt_id, "k", "track", "n", None, None, process, 1, 100.0, 0.0, 1.0, machine, site, ())
+        header = Header(
+            attempt_id, "k", "track", "n", None, None, None, process, 1, 100.0, 0.0, 1.0, "machine", machine, site, ()
+        )
         path = home / "journals" / f"{attempt_id}.jsonl"
         journal = Journal(Guard())
         journal.open(path, header)
@@ -100,10 +102,13 @@ def test_recovering_twice_changes_nothing(home, journal_of, ledger):
     assert ledger.attempts(run.id) == first
 
 
-def test_a_run_that_goes_on_is_left_alone(home, make, ledger):
-    with make():
+def test_a_run_that_goes_on_is_shown_as_running(home, make):
+    ledger = MemoryLedger()
+    with make(ledger=None) as t:
         assert recover(home, ledger) == []
-    assert recover(home, ledger) == []
+        (attempt,) = ledger.attempts(ledger.runs()[0].id)
+        assert (attempt.id, attempt.status) == (t.attempt_id, "running")
+    assert [(one.id, one.status) for one in recover(home, ledger)] == [(t.attempt_id, "done")]
 
 
 def test_an_unreaped_process_is_dead():
@@ -122,17 +127,17 @@ def test_an_attempt_whose_ledger_was_away_comes_later_and_once(home, make):
     with make("late", ledger=home / "away.db") as t:
         time.sleep(0.1)
         t.tokens(5)
-        # From now on the ledger cannot be opened.
-        (home / "away.db").unlink()
+        # The ledger cannot be opened.
         (home / "away.db").mkdir()
         t.end_as("diverged")
     ledger = MemoryLedger()
-    (attempt,) = recover(home, ledger)
+    assert recover(home, ledger) == []
+    (attempt,) = recover(home, ledger, home / "away.db")
 
     assert (attempt.id, attempt.status) == (t.attempt_id, "diverged")
     assert attempt.document["tokens"] == 5
     assert attempt.document["footprint"] == t.footprint().as_dict()
-    assert recover(home, ledger) == []
+    assert recover(home, ledger, home / "away.db") == []
 
 
 def test_many_may_recover_at_the_same_time(home, journal_of):
@@ -194,7 +199,9 @@ def test_figures_that_cannot_be_are_not_booked(home, journal_of, ledger):
             '{"counts": [0, 0], "at_s": 1e308, "cpu_s": 1e308}\n{"phase": "x", "at_s": 1e308, "cpu_s": -1e308}\n'
         )
 
-    recover(home, ledger)
+    (attempt,) = recover(home, ledger)
+    assert (attempt.energy_j, attempt.document["wall_s"]) == (0, 0)
+    assert "2 lines of the journal could not be read" in attempt.document["faults"]
     assert not path.exists()
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from lowcarb.core.energy import Reading
 from lowcarb.errors import BudgetExceeded, LowcarbError, SettingError
-from lowcarb.ledger import open_ledger
 from lowcarb.ledger.base import Attempt
 from lowcarb.sensors.replay import Fault, Replay
-from lowcarb.tracker import track as tracking
+from lowcarb.tracker import own as running
 from lowcarb.tracker.books import OTHER, Phase, merged
+from lowcarb.tracker.recover import open_ledger
 
 STEADY_W = 50.0
 
@@ -101,8 +101,8 @@ def test_the_document_holds_all_there_is_to_know(make, attempts):
     document = attempt.document
 
     assert set(document) == {
-        "schema_version", "machine", "site", "phases", "energy", "footprint", "cpu_s", "wall_s", "tokens", "steps",
-        "faults", "notes", "meter", "within",
+        "schema_version", "machine", "site", "phases", "energy", "hours", "footprint", "cpu_s", "wall_s", "tokens",
+        "steps", "faults", "notes", "meter", "attribution", "node", "within",
     }  # fmt: skip
     assert (document["schema_version"], document["tokens"], document["steps"]) == (1, 128, 3)
     assert document["notes"] == {"before": 1, "loss": None, "path": ".", "odd": {"1": "{2}"}}
@@ -346,7 +346,7 @@ def test_threads_may_open_phases_at_the_same_time(make):
 
     assert t.faults() == ()
     assert sum(phase.wall_s for phase in t.phases()) == pytest.approx(t.footprint().duration_s.mid)
-    assert t._desk.tokens == 120
+    assert t.own._desk.tokens == 120
 
 
 # Faults. None of them may reach the program.
@@ -449,10 +449,10 @@ def test_a_ledger_that_is_away_costs_the_program_nothing(make, home):
 
 
 def test_a_ledger_that_hangs_holds_the_program_up_for_so_long_only(make, monkeypatch):
-    assert tracking.START_S < 2.0
-    assert tracking.STOP_S < 5.0
-    monkeypatch.setattr(tracking, "START_S", 0.2)
-    monkeypatch.setattr(tracking, "STOP_S", 0.4)
+    assert running.START_S < 2.0
+    assert running.STOP_S < 5.0
+    monkeypatch.setattr(running, "START_S", 0.2)
+    monkeypatch.setattr(running, "STOP_S", 0.4)
     t = make(ledger=HangingLedger())
     began_s = time.monotonic()
     t.start()
@@ -553,7 +553,6 @@ def test_a_forked_child_records_nothing(make, attempts, home):
 
 SCRIPT = """
 import os, sys, time
-from lowcarb.ledger import open_ledger
 from lowcarb.sensors.replay import Replay
 from lowcarb.tracker.track import track
 t = track("script", sensors=[Replay.steady(50.0)], interval_s=0.05).start()
@@ -576,9 +575,10 @@ def run_script(rest, home):
     ],
     ids=["end", "exception", "fork"],
 )
-def test_a_script_that_just_ends_is_recorded_once(home, rest, code, status):
+def test_a_script_that_just_ends_is_recorded_once(home, monkeypatch, rest, code, status):
     done = run_script(rest, home)
-    ledger = open_ledger(home / "ledger.db")
+    monkeypatch.setenv("LOWCARB_HOME", str(home))
+    ledger = open_ledger()
     attempts = [one for run in ledger.runs() for one in ledger.attempts(run.id)]
 
     assert done.returncode == code, done.stderr

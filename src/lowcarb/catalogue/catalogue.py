@@ -16,6 +16,7 @@ from lowcarb.catalogue.tables import Row
 from lowcarb.core.hardware import Device
 from lowcarb.core.site import Site
 from lowcarb.core.source import Source
+from lowcarb.core.units import GIGA
 from lowcarb.errors import CatalogueError
 
 Entry = TypeVar("Entry")
@@ -70,7 +71,10 @@ class Catalogue:
 
     def cpu(self, name: str) -> Cpu | None:
         """The processor of a model name as in `/proc/cpuinfo`, or None where the name is unknown or says nothing."""
-        return self._cpus.get(cpu_key(name))
+        wanted = cpu_key(name)
+        if wanted not in self._cpus:
+            self._cpus[wanted] = self._find_cpu(wanted)
+        return self._cpus[wanted]
 
     def cpu_family(self, vendor: str, family: int | None, model: int | None) -> CpuFamily:
         """The processor family of a vendor id, family and model number as in `/proc/cpuinfo`.
@@ -135,8 +139,16 @@ class Catalogue:
         return {**self._sites.names(), **self._aliases["site"]}
 
     @cached_property
-    def _cpus(self) -> Mapping[str, Cpu]:
-        return {cpu_key(row["name"]): _cpu(row) for row in self._read("cpus")}
+    def _cpus(self) -> dict[str, Cpu | None]:
+        """Processors that were asked for: a machine has one of the thousands."""
+        return {}
+
+    def _find_cpu(self, wanted: str) -> Cpu | None:
+        # Every word of a key is in the name as it was, but the version, which may be glued on; most rows lack one.
+        words = [word for word in wanted.split() if not word.startswith("v")]
+        rows = (row for row in self._read("cpus") if all(word in row["name"].lower() for word in words))
+        found = [row for row in rows if cpu_key(row["name"]) == wanted]
+        return _cpu(found[-1]) if wanted and found else None
 
     @cached_property
     def _cpu_families(self) -> Mapping[tuple[str, str, str], CpuFamily]:
@@ -179,6 +191,7 @@ def _cpu(row: Row) -> Cpu:
         threads=tables.count(row["threads"]),
         sources=tables.sources(row),
         basis=tables.basis(row),
+        clock_hz=float(row["clock_ghz"]) * GIGA if row["clock_ghz"] else None,
     )
 
 

@@ -24,6 +24,8 @@ class Cpu:
     sources: tuple[str, ...]
     basis: Basis
     """The weakest of its figures'."""
+    clock_hz: float | None = None
+    """Base clock [Hz]."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from lowcarb.cli.console import EXIT_FAILED, Json, LedgerPath, emit, out, say, s
 from lowcarb.core.units import s_from_ns
 from lowcarb.ledger import open_ledger
 from lowcarb.ledger.base import Attempt, Ledger, Run
-from lowcarb.ledger.home import home
+from lowcarb.ledger.home import home, ledger_path
 from lowcarb.report.format import exactly, quantity
-from lowcarb.tracker.recover import recover
+from lowcarb.tracker.recover import CUT_OFF, recover
 
 app = typer.Typer(help="What was run, and what each attempt came to.", no_args_is_help=True)
 
@@ -23,10 +23,11 @@ StudyId = Annotated[str | None, typer.Option("--study", help="Only the trials of
 
 
 def opened(path: str | None) -> Ledger:
-    """The ledger, with what killed runs have left in their journals taken in."""
+    """The ledger, with what was tracked since it was last opened taken in from the journals."""
     ledger = open_ledger(path)
-    for attempt in recover(home(), ledger):
-        say(f"recovered a run that was cut short: {attempt.id}")
+    for attempt in recover(home(), ledger, None if path is None else ledger_path(path)):
+        if CUT_OFF in attempt.document["faults"]:  # type: ignore[operator]  # a list
+            say(f"recovered a run that was cut short: {attempt.id}")
     return ledger
 
 

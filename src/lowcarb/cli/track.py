@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
-from lowcarb.cli.console import EXIT_USAGE, Json, LedgerPath, SiteId, emit, say
+from lowcarb.cli.console import EXIT_BUDGET, EXIT_USAGE, Json, LedgerPath, SiteId, emit, say
+from lowcarb.cli.ledger import opened
+from lowcarb.errors import LedgerError
+from lowcarb.integrations.hook import hook_environment
 from lowcarb.report.format import quantity
-from lowcarb.tracker.command import run_command
+from lowcarb.tracker.command import Outcome, run_command
+from lowcarb.tracker.plan import Attribution
 
 Name = Annotated[
     str | None,
     typer.Option("--name", help="What to call the run. Default: the program's name; its arguments may hold secrets."),
 ]
 Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", help="Time between readings.")]
+Key = Annotated[
+    str | None, typer.Option("--key", help="What makes two runs the same work: its restarts are one run's attempts.")
+]
+BudgetText = Annotated[
+    str | None,
+    typer.Option(
+        "--budget", metavar="AMOUNT", help="What it may take, such as '500 g', '2 kWh' or '3 USD'; then it ends."
+    ),
+]
+Attributed = Annotated[
+    str,
+    typer.Option(
+        "--attribution", help="machine: all that it draws. process: the command's share in processor and memory."
+    ),
+]
+Hook = Annotated[
+    bool,
+    typer.Option("--hook/--no-hook", help="Learn phases, steps and tokens from Python programs that use a Trainer."),
+]
 
 
 def track(
-    context: typer.Context, *, name: Name = None, site: SiteId = None, interval: Interval = 1.0,
-    ledger: LedgerPath = None, json: Json = False,
+    context: typer.Context, *, name: Name = None, key: Key = None, site: SiteId = None, interval: Interval = 1.0,
+    budget: BudgetText = None, attribution: Attributed = "machine", hook: Hook = True, ledger: LedgerPath = None,
+    json: Json = False,
 ) -> int:  # fmt: skip
     """Run a command under the meter: `lowcarb track -- python train.py`.
 
-    Its exit code is the command's own, 128+n for a signal. The command's output stays where it was; the footprint goes
-    to stderr, or with --json to stdout after the command has ended.
+    Its exit code is the command's own, 128+n for a signal; 4 where its budget was used up. The command's output stays
+    where it was; the footprint goes to stderr, or with --json to stdout after the command has ended.
     """
     command = list(context.args)
     if command[:1] == ["--"]:
@@ -32,26 +57,62 @@ def track(
     if not command:
         typer.echo("track needs a command: lowcarb track -- python train.py", err=True)
         return EXIT_USAGE
-    outcome = run_command(command, name=name, site=site, interval_s=interval, ledger=ledger)
+    outcome = run_command(
+        command,
+        name=name,
+        environ=hook_environment(os.environ) if hook else None,
+        key=key,
+        site=site,
+        interval_s=interval,
+        ledger=ledger,
+        budget=budget,
+        attribution=_attribution(attribution),
+    )
+    _settle(ledger)
     if json:
-        emit(
-            {
-                "name": name or command[0],
-                "exit_code": outcome.exit_code,
-                "attempt": outcome.attempt_id,
-                "footprint": outcome.footprint.as_dict(),
-                "phases": [
-                    {"name": p.name, "wall_s": p.wall_s, "cpu_s": p.cpu_s, "footprint": p.footprint.as_dict()}
-                    for p in outcome.phases
-                ],
-            },
-            kind="run",
-        )
+        emit(_document(name or command[0], outcome), kind="run")
     else:
-        footprint = outcome.footprint
-        say(f"energy  {quantity(footprint.energy_j, 'J')}, {footprint.energy_j.basis} ({footprint.scope})")
-        say(f"carbon  {quantity(footprint.operational_g, 'g')} CO2e, {footprint.operational_g.basis}")
-        if site is None:
-            say("        nobody said where this ran: --site fra, say, narrows the carbon")
-        say(f"kept as {outcome.attempt_id}: lowcarb ledger show {outcome.attempt_id}")
-    return outcome.exit_code
+        _print(outcome, site)
+    return EXIT_BUDGET if outcome.status == "over_budget" else outcome.exit_code
+
+
+def _attribution(text: str) -> Attribution:
+    # Whatever else it is, the tracker's settings refuse it by name.
+    return text  # type: ignore[return-value]
+
+
+def _settle(ledger: str | None) -> None:
+    """Have the run in the ledger now; where that cannot be had, it is in the journal."""
+    try:
+        opened(ledger).close()
+    except LedgerError as error:
+        say(f"the run is in its journal for now: {error}")
+
+
+def _document(name: str, outcome: Outcome) -> dict[str, object]:
+    return {
+        "name": name,
+        "exit_code": outcome.exit_code,
+        "status": outcome.status,
+        "attempt": outcome.attempt_id,
+        "footprint": outcome.footprint.as_dict(),
+        "phases": [
+            {
+                "name": p.name, "wall_s": p.wall_s, "cpu_s": p.cpu_s, "blocks": p.blocks,
+                "unresolved": list(p.unresolved), "footprint": p.footprint.as_dict(),
+            }
+            for p in outcome.phases
+        ],
+        "outlook": outcome.outlook.as_dict() if outcome.outlook else None,
+    }  # fmt: skip
+
+
+def _print(outcome: Outcome, site: str | None) -> None:
+    footprint = outcome.footprint
+    say(f"energy  {quantity(footprint.energy_j, 'J')}, {footprint.energy_j.basis} ({footprint.scope})")
+    say(f"carbon  {quantity(footprint.operational_g, 'g')} CO2e, {footprint.operational_g.basis}")
+    if site is None:
+        say("        nobody said where this ran: --site fra, say, narrows the carbon")
+    if outcome.status == "over_budget":
+        say("ended   its budget was used up; what was done until then is kept")
+    say(f"kept as {outcome.attempt_id}: lowcarb ledger show {outcome.attempt_id}")

@@ -26,6 +26,7 @@ BYTES_PER_GB = 1e9
 BYTES_PER_GIB = 2.0**30
 FLOP_PER_TFLOP = 1e12
 NS_PER_S = 1_000_000_000
+NS_PER_HOUR = 3_600 * NS_PER_S
 US_PER_S = 1e6
 """Control groups count microseconds."""
 UJ_PER_J = 1e6

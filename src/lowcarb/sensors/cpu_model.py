@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -11,7 +13,7 @@ import psutil
 from lowcarb.core import cpu_power
 from lowcarb.core.energy import Channel, Reading
 from lowcarb.core.estimate import Estimate
-from lowcarb.core.units import US_PER_S
+from lowcarb.core.units import NS_PER_S, US_PER_S
 from lowcarb.sensors.processor import Processor, Quota
 
 CpuTimes = Callable[[], tuple[float, float]]
@@ -31,11 +33,19 @@ def times_of(cpus: frozenset[int]) -> tuple[float, float]:
 
 def times_under(quota: Quota) -> tuple[float, float]:
     """Time used under a control group's limit, and the time that the limit grants [s]."""
-    for line in quota.usage.read_text(encoding="utf-8").splitlines():
+    return _used_s(quota.usage), monotonic() * quota.cpus
+
+
+def _used_s(usage: Path) -> float:
+    text = usage.read_text(encoding="utf-8")
+    # Version 1 counts in a file of its own.
+    if text.strip().isdecimal():
+        return int(text) / NS_PER_S
+    for line in text.splitlines():
         name, _, value = line.partition(" ")
         if name == "usage_usec":
-            return int(value) / US_PER_S, monotonic() * quota.cpus
-    raise ValueError(f"{quota.usage} does not say usage_usec")
+            return int(value) / US_PER_S
+    raise ValueError(f"{usage} does not say usage_usec")
 
 
 def times_for(processor: Processor) -> CpuTimes:
@@ -64,19 +74,29 @@ class CpuModel:
     Args:
         rated_w: rated power of what `cpu_times` covers [W]: TDP × sockets, or the share that a virtual machine holds.
         cpu_times: busy and whole processor time; of the whole machine unless given.
+        cores: physical cores that the rated power is for; None where unknown, and the interval is wider.
+        clock_hz: their base clock [Hz]; None where unknown, and the interval is wider.
     """
 
     name = "cpu-model"
 
-    def __init__(self, rated_w: Estimate, *, cpu_times: CpuTimes = machine_times) -> None:
-        self._rated_w = rated_w.mid
+    def __init__(
+        self,
+        rated_w: Estimate,
+        *,
+        cpu_times: CpuTimes = machine_times,
+        cores: float | None = None,
+        clock_hz: float | None = None,
+    ) -> None:
+        self._power_w = partial(cpu_power.cpu_power_w, rated_w=rated_w.mid, cores=cores, clock_hz=clock_hz)
         self._cpu_times = cpu_times
         self._energy_j = 0.0
         self._load = 0.0
         self._last: tuple[float, float, float] | None = None
-        full = cpu_power.cpu_power_w(1.0, rated_w.mid)
-        low_ratio = full.low / full.mid * rated_w.low / rated_w.mid
-        high_ratio = full.high / full.mid * rated_w.high / rated_w.mid
+        full = self._power_w(1.0)
+        # How far off the model is has nothing to do with how well the rated power is known.
+        low_ratio = cpu_power.ratio_of_product(full.low / full.mid, rated_w.low / rated_w.mid)
+        high_ratio = cpu_power.ratio_of_product(full.high / full.mid, rated_w.high / rated_w.mid)
         self._channel = Channel(
             id="model:cpu",
             device="cpu",
@@ -87,7 +107,7 @@ class CpuModel:
             basis="modelled",
             low_ratio=low_ratio,
             high_ratio=high_ratio,
-            rated_w=full.mid * high_ratio,
+            rated_w=max(full.mid * high_ratio, rated_w.high),
         )
 
     def channels(self) -> tuple[Channel, ...]:
@@ -104,7 +124,7 @@ class CpuModel:
         if whole_s > last_whole_s:
             self._load = min(1.0, max(0.0, (busy_s - last_busy_s) / (whole_s - last_whole_s)))
         elapsed_s = max(0.0, at_s - last_at_s)
-        self._energy_j += cpu_power.cpu_power_w(self._load, self._rated_w).mid * elapsed_s
+        self._energy_j += self._power_w(self._load).mid * elapsed_s
         self._last = (max(at_s, last_at_s), busy_s, whole_s)
         return (Reading(at_s, self._channel.id, self._energy_j),)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from collections import Counter
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
-from lowcarb.core.cpu_power import IDLE_W_PER_TDP_W
+from lowcarb.core.cpu_power import cpu_power_w
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.hardware import Device, Installed, Machine
 from lowcarb.core.units import BYTES_PER_GIB, G_PER_KG, s_from_years
 from lowcarb.errors import CatalogueError
 from lowcarb.sensors.find import Found
 from lowcarb.sensors.nvml import Gpu
-from lowcarb.sensors.processor import CpuCatalogue, Processor
+from lowcarb.sensors.processor import CpuCatalogue, Processor, clock_hz, usable_cores
 
 SERVER_KG = Estimate(650.0, 1500.0, 3000.0, "assumed")
 """Making of a two-socket server without GPUs [kgCO2e]: 48 footprints by Dell and HP in Boavizta's
@@ -85,12 +85,20 @@ def _gib(processor: Processor) -> int:
 def _software() -> dict[str, str]:
     """Versions by package, found without importing any."""
     versions = {"python": platform.python_version()}
-    for package in SOFTWARE:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+    return versions | {package: text for package in SOFTWARE if (text := _version(package)) is not None}
+
+
+def _version(package: str) -> str | None:
+    # A training has loaded it; looking it up among the files takes memory that a meter should not take.
+    loaded = getattr(sys.modules.get(package), "__version__", None)
+    if loaded is not None:
+        return str(loaded)
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor_share(catalogue: CpuCatalogue, found: Found) -> Installed:
@@ -98,6 +106,7 @@ def _processor_share(catalogue: CpuCatalogue, found: Found) -> Installed:
     processor = found.processor
     server_kg = GPU_SERVER_KG if len(found.gpus) >= GPU_SERVER_FROM_GPUS else SERVER_KG
     embodied_kg = server_kg * _share_of_server(catalogue, processor)
+    cores = usable_cores(processor, catalogue)
     return Installed(
         Device(
             id="processor",
@@ -105,7 +114,7 @@ def _processor_share(catalogue: CpuCatalogue, found: Found) -> Installed:
             kind="cpu",
             memory_bytes=processor.memory_bytes,
             tdp_w=found.rated_w.mid,
-            idle_w=found.rated_w.mid * IDLE_W_PER_TDP_W,
+            idle_w=cpu_power_w(0.0, found.rated_w.mid, cores=cores, clock_hz=clock_hz(processor, catalogue)).mid,
             embodied_g=embodied_kg.scale(G_PER_KG),
             lifetime_s=SERVER_YEARS.scale(s_from_years(1.0)),
         )

@@ -1,22 +1,46 @@
-"""NVIDIA GPUs through NVML: the energy counter where the device has one, its power where not."""
+"""NVIDIA GPUs through NVML: the energy counter where the device has one that counts, its power summed up where not.
+
+Some devices list the counter and refuse it, some show 0 or a constant for ever. To see it move takes up to 100 ms,
+longer than opening may take, so that is checked while it is read: see `power_counter.WatchedCounter`.
+
+Power is asked for with nvmlDeviceGetPowerUsage and not as NVML_FI_DEV_POWER_INSTANT: every driver has it, and where the
+two differ, on Ampere and newer, it is the mean of the last second, whose sum misses nothing between two looks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from math import nan
+from queue import Empty, SimpleQueue
+from typing import Any
 
-from lowcarb.core.energy import Channel, Reading
+from lowcarb.core.energy import MOST_W, Channel, Reading
 from lowcarb.core.units import MJ_PER_J
 from lowcarb.errors import SensorUnavailable
+from lowcarb.sensors.power_counter import PowerCounter, WatchedCounter
+from lowcarb.sensors.worker import MOST_VALUE, Answer, Worker
 
 COUNTER_RATIO = 0.05
 """NVML API reference, nvmlDeviceGetPowerUsage: accurate to ±5 W or 5 %. The energy counter sums that sensor."""
 POWER_RATIO = 0.10
 """A single power reading looks at a part of the time only, on A100 and H100 a quarter: Yang et al. 2023, arXiv
 2312.02741, find up to 10 % beyond the sensor's own error for loads that vary."""
+COUNTER_RESOLUTION_S = 0.1
+"""NVML refreshes every 20 to 100 ms, by device (Yang et al. 2023, arXiv 2312.02741)."""
+MEAN_RESOLUTION_S = 1.0
+"""NVML API reference, nvmlDeviceGetPowerUsage: the mean of the last second on Ampere (but GA100) and newer, the
+instant before."""
+GATHER_S = 0.5
+"""How long the GPUs that answer wait for one that does not."""
+MOST_LIMIT_W = 5000.0
+"""A limit beyond this is garbage, three times the largest board sold by 2026: `assumed`."""
 MW_PER_W = MJ_PER_J
+AMPERE = 7
+"""NVML_DEVICE_ARCH_AMPERE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,43 +55,112 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """A GPU with its handle, and what it answers."""
+class _Card:
+    """A GPU, and how it is asked; what it does not answer is None, whatever the reason."""
 
-    gpu: Gpu
+    nvml: Any
     handle: Any
-    quantity: Literal["counter", "power"]
+    gpu: Gpu
 
-    def channel(self) -> Channel:
-        ratio = COUNTER_RATIO if self.quantity == "counter" else POWER_RATIO
-        return Channel(
-            id=f"nvml:{self.gpu.uuid}",
-            device=self.gpu.uuid,
+    def energy_j(self) -> float | None:
+        """Its counter [J]; None where it shows 0, as it does where it counts nothing."""
+        energy_mj = _ask(self.nvml, "nvmlDeviceGetTotalEnergyConsumption", self.handle)
+        return energy_mj / MJ_PER_J if energy_mj and energy_mj <= MOST_VALUE else None
+
+    def power_w(self) -> float | None:
+        """Its power [W]."""
+        power_mw = _ask(self.nvml, "nvmlDeviceGetPowerUsage", self.handle)
+        return None if power_mw is None else power_mw / MW_PER_W
+
+    def buffered(self, after_us: int) -> Sequence[tuple[int, float]] | None:
+        """Samples [µs, W] of the driver's buffer that are newer than a time; None where it keeps none."""
+        kind = getattr(self.nvml, "NVML_TOTAL_POWER_SAMPLES", 0)
+        none_newer = getattr(self.nvml, "NVMLError_NotFound", ())
+        try:
+            value_type, samples = self.nvml.nvmlDeviceGetSamples(self.handle, kind, after_us)
+        except none_newer:
+            return ()
+        except (self.nvml.NVMLError, AttributeError):
+            return None
+        # "Power, Utilization and Clock samples are returned as type unsigned int" (NVML API reference).
+        if value_type != getattr(self.nvml, "NVML_VALUE_TYPE_UNSIGNED_INT", 1):
+            return None
+        return [(int(one.timeStamp), one.sampleValue.uiVal / MW_PER_W) for one in samples]
+
+    def power_counter(self, clock: Callable[[], float], start_j: float) -> PowerCounter:
+        """A counter made from its power, not yet started."""
+        most_w = MOST_W["gpu"] if self.gpu.limit_w is None else self.gpu.limit_w
+        return PowerCounter(self.power_w, buffered=self.buffered, most_w=most_w, start_j=start_j, clock=clock)
+
+
+class _GpuSensor:
+    """Reads one GPU. What goes wrong with it is its own."""
+
+    name = "nvml"
+
+    def __init__(self, card: _Card, first_j: float | None, clock: Callable[[], float]) -> None:
+        self.gpu = card.gpu
+        self._counter = WatchedCounter(
+            card.energy_j, card.power_w, lambda start_j: card.power_counter(clock, start_j), first_j, clock
+        )
+        ratio = POWER_RATIO if first_j is None else COUNTER_RATIO
+        self.channel = Channel(
+            id=f"nvml:{card.gpu.uuid}",
+            device=card.gpu.uuid,
             kind="gpu",
-            quantity=self.quantity,
+            quantity="counter",
             sensor="nvml",
             basis="measured",
             low_ratio=1.0 - ratio,
             high_ratio=1.0 + ratio,
-            rated_w=self.gpu.limit_w,
+            rated_w=card.gpu.limit_w,
+            resolution_s=_power_resolution_s(card) if first_j is None else COUNTER_RESOLUTION_S,
         )
+
+    def channels(self) -> tuple[Channel, ...]:
+        """The one."""
+        return (self.channel,)
+
+    def read(self, at_s: float) -> tuple[Reading, ...]:
+        """Its value, beside one that is no number where answers were refused, so that the fault is told."""
+        value = self._counter.read()
+        refused = [Reading(at_s, self.channel.id, nan)] if self._counter.faults() else []
+        return () if value is None else (*refused, Reading(at_s, self.channel.id, value))
+
+    def close(self) -> None:
+        """Let its thread end."""
+        self._counter.close()
+
+    def has_ended(self) -> bool:
+        """Whether `close` left no thread behind."""
+        return self._counter.has_ended()
+
+    @property
+    def cost_cpu_s(self) -> float:
+        """Processor time that its own thread has taken so far [s]."""
+        return self._counter.cost_cpu_s
 
 
 class Nvml:
-    """Energy [J] or power [W] of the GPUs that this process may use. Make it with `find_nvml`.
+    """Energy [J] of the GPUs that this process may use. Make it with `find_nvml`.
+
+    Several GPUs are read side by side, so that one that hangs holds up none of the others. In a forked child nothing is
+    read: NVML's handles belong to the process that opened them.
 
     Attributes:
         gpus: the GPUs that are read.
-        missing: the GPUs that answer neither energy nor power, each with its reason.
+        missing: the GPUs that are not, each with its reason.
     """
 
     name = "nvml"
 
-    def __init__(self, nvml: Any, gpus: tuple[_Open, ...], missing: tuple[SensorUnavailable, ...]) -> None:
-        self._nvml, self._open = nvml, gpus
-        self._channels = tuple(one.channel() for one in gpus)
-        self._closed = False
-        self.gpus = tuple(one.gpu for one in gpus)
+    def __init__(self, nvml: Any, sensors: tuple[_GpuSensor, ...], missing: tuple[SensorUnavailable, ...]) -> None:
+        self._nvml, self._sensors = nvml, sensors
+        self._channels = tuple(sensor.channel for sensor in sensors)
+        self._answers: SimpleQueue[Answer | None] = SimpleQueue()
+        self._workers: tuple[Worker, ...] = ()
+        self._closed, self._reading, self._pid = False, False, os.getpid()
+        self.gpus = tuple(sensor.gpu for sensor in sensors)
         self.missing = missing
 
     def channels(self) -> tuple[Channel, ...]:
@@ -75,35 +168,80 @@ class Nvml:
         return self._channels
 
     def read(self, at_s: float) -> tuple[Reading, ...]:
-        """Present values; a GPU that was lost is left out, and does not spoil the others."""
-        readings = []
-        for one, channel in zip(self._open, self._channels, strict=True):
-            value = _answer(self._nvml, one.quantity, one.handle)
-            if value is not None:
-                readings.append(Reading(at_s, channel.id, value))
-        return tuple(readings)
+        """Present values; a GPU that was lost or hangs is left out, and does not spoil the others."""
+        if self._closed or os.getpid() != self._pid:
+            return ()
+        if len(self._sensors) > 1:
+            order = {channel.id: place for place, channel in enumerate(self._channels)}
+            readings = [Reading(at_s, one.channel, one.value) for one in self._side_by_side()]
+            return tuple(sorted(readings, key=lambda reading: order[reading.channel]))
+        self._reading = True
+        try:
+            return self._sensors[0].read(at_s)
+        finally:
+            self._reading = False
 
     def close(self) -> None:
-        """Let NVML go."""
-        if not self._closed:
-            self._closed = True
+        """Let NVML go, and the threads."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        for worker in self._workers:
+            worker.end()
+        for sensor in self._sensors:
+            sensor.close()
+        # NVML is not taken away from a thread that hangs inside it.
+        hangs = self._reading or any(worker.busy for worker in self._workers)
+        if not hangs and all(sensor.has_ended() for sensor in self._sensors):
             _shut(self._nvml)
 
+    @property
+    def cost_cpu_s(self) -> float:
+        """Processor time that threads of this sensor have taken so far [s]; whoever calls `read` counts its own."""
+        return sum(one.cost_cpu_s for one in self._sensors) + sum(one.cost_cpu_s for one in self._workers)
 
-def find_nvml(environ: Mapping[str, str], nvml: Any = None) -> Nvml:
+    def _side_by_side(self) -> list[Reading]:
+        if not self._workers:
+            self._workers = tuple(Worker(sensor, self._answers, time.monotonic) for sensor in self._sensors)
+            for worker in self._workers:
+                worker.start()
+        while not self._answers.empty():  # Too late for the question before: nobody knows of which moment they are.
+            self._take(0.0)
+        asked = [worker for worker in self._workers if not worker.busy]
+        for worker in asked:
+            worker.ask()
+        until_s = time.monotonic() + GATHER_S
+        readings: list[Reading] = []
+        while any(worker.busy for worker in asked) and (left_s := until_s - time.monotonic()) > 0:
+            readings += self._take(left_s)
+        return readings
+
+    def _take(self, wait_s: float) -> tuple[Reading, ...]:
+        try:
+            answer = self._answers.get(timeout=wait_s)
+        except Empty:
+            return ()
+        if answer is None:
+            return ()
+        answer.worker.busy = False
+        return answer.readings
+
+
+def find_nvml(environ: Mapping[str, str], nvml: Any = None, *, clock: Callable[[], float] = time.monotonic) -> Nvml:
     """Open the NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves to this process.
 
     Args:
         environ: the environment variables.
         nvml: the NVML module; `pynvml` of nvidia-ml-py unless given.
+        clock: a monotonic clock [s].
 
     Raises:
-        SensorUnavailable: no driver, no GPU, none left visible, a MIG slice, or none that answers.
+        SensorUnavailable: no driver, no GPU, none left visible, MIG slices only, or none that answers.
     """
     if nvml is None:
         nvml = _module()
     try:
-        nvml.nvmlInit()
+        _start(nvml)
     except nvml.NVMLError as error:
         raise SensorUnavailable(
             "nvml",
@@ -111,7 +249,7 @@ def find_nvml(environ: Mapping[str, str], nvml: Any = None) -> Nvml:
             "Nothing to do without an NVIDIA GPU; with one, check `nvidia-smi`, and in a container pass `--gpus all`",
         ) from error
     try:
-        return _opened(nvml, environ)
+        return _opened(nvml, environ, clock)
     except SensorUnavailable:
         _shut(nvml)
         raise
@@ -127,51 +265,70 @@ def _module() -> Any:
         raise SensorUnavailable("nvml", f"no NVML binding ({error})", "pip install nvidia-ml-py") from error
 
 
-def _opened(nvml: Any, environ: Mapping[str, str]) -> Nvml:
-    listed = [_describe(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+def _start(nvml: Any) -> None:
+    try:
+        nvml.nvmlInit()
+    except getattr(nvml, "NVMLError_FunctionNotFound", ()):
+        # nvidia-ml-py asks for nvmlInitWithFlags only, which came with driver 396; the library is loaded by now.
+        first = getattr(nvml.nvmlLib, "nvmlInit_v2", None) or getattr(nvml.nvmlLib, "nvmlInit", None)
+        if first is None:
+            raise
+        if code := first():
+            raise nvml.NVMLError(code) from None
+
+
+def _opened(nvml: Any, environ: Mapping[str, str], clock: Callable[[], float]) -> Nvml:
+    listed = [_described(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
     # A board that fell off the bus keeps its index but cannot be used by CUDA either.
-    alive = [one for one in listed if one is not None]
-    if not alive:
+    cards = [card for card in listed if card is not None]
+    if not cards:
         raise SensorUnavailable("nvml", "the driver lists no GPU that answers", "In a container pass `--gpus all`")
-    opened, missing = [], []
-    for index in visible(environ, [gpu for gpu, _ in alive]):
-        gpu, handle = alive[index]
-        if _has_mig(nvml, handle):
-            raise _mig(gpu.uuid)
-        quantity = _quantity(nvml, handle)
-        if quantity is None:
-            reason = f"{gpu.name} ({gpu.uuid}) answers neither energy nor power"
+    shown, slices = visible(environ, [card.gpu for card in cards])
+    missing = [_mig(name) for name in slices]
+    if "CUDA_VISIBLE_DEVICES" not in environ:
+        missing += [_silent(index) for index, card in enumerate(listed) if card is None]
+    sensors = []
+    for card in (cards[index] for index in shown):
+        first_j = card.energy_j()
+        mode = _ask(nvml, "nvmlDeviceGetMigMode", card.handle)
+        if mode is not None and mode[0] == 1:
+            missing.append(_mig(card.gpu.uuid))
+        elif first_j is None and card.power_w() is None:
+            reason = f"{card.gpu.name} ({card.gpu.uuid}) answers neither energy nor power"
             missing.append(SensorUnavailable("nvml", reason, "A virtual GPU is measured on its host, if at all"))
         else:
-            opened.append(_Open(gpu, handle, quantity))
-    if not opened:
+            sensors.append(_GpuSensor(card, first_j, clock))
+    if not sensors:
         raise missing[0]
-    return Nvml(nvml, tuple(opened), tuple(missing))
+    return Nvml(nvml, tuple(sensors), tuple(missing))
 
 
-def visible(environ: Mapping[str, str], gpus: list[Gpu]) -> list[int]:
+def visible(environ: Mapping[str, str], gpus: list[Gpu]) -> tuple[list[int], list[str]]:
     """Indices of the GPUs that CUDA gives to this process, by the rules of the CUDA Programming Guide, 5.2.1.1.
 
-    Entries are indices or the beginnings of UUIDs; the first that fits no GPU hides itself and all after it.
+    Entries are indices or the beginnings of UUIDs; the first that fits no GPU hides itself and all after it. Slices of
+    a GPU (MIG) are returned by name.
 
     Raises:
-        SensorUnavailable: nothing is left, an entry is a MIG slice, or the order of the indices cannot be known.
+        SensorUnavailable: nothing is left, or the order of the indices cannot be known.
     """
     setting = environ.get("CUDA_VISIBLE_DEVICES")
     if setting is None:
-        return list(range(len(gpus)))
+        return list(range(len(gpus))), []
     picked: list[int] = []
+    slices: list[str] = []
     by_index = False
     for entry in (part.strip() for part in setting.split(",")):
         if entry.startswith("MIG-"):
-            raise _mig(entry)
+            slices.append(entry)
+            continue
         found = _find(entry, gpus)
         if found is None:
             break
         by_index |= entry.isdecimal()
         if found not in picked:
             picked.append(found)
-    if not picked:
+    if not picked and not slices:
         raise SensorUnavailable(
             "nvml",
             f"CUDA_VISIBLE_DEVICES={setting!r} hides every GPU",
@@ -184,7 +341,7 @@ def visible(environ: Mapping[str, str], gpus: list[Gpu]) -> list[int]:
             f"GPUs differ, and CUDA counts them by speed but NVML by slot: CUDA_VISIBLE_DEVICES={setting} is ambiguous",
             "Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPUs by UUID (`nvidia-smi -L`)",
         )
-    return picked
+    return picked, slices
 
 
 def _find(entry: str, gpus: list[Gpu]) -> int | None:
@@ -204,49 +361,36 @@ def _mig(name: str) -> SensorUnavailable:
     )
 
 
-def _describe(nvml: Any, index: int) -> tuple[Gpu, Any] | None:
-    """A GPU and its handle; None where the board does not answer at all."""
+def _silent(index: int) -> SensorUnavailable:
+    return SensorUnavailable("nvml", f"GPU {index} does not answer", "See what `nvidia-smi` and the kernel's log say")
+
+
+def _described(nvml: Any, index: int) -> _Card | None:
+    """A GPU with its handle; None where the board does not answer at all."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         uuid, name = str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle))
     except nvml.NVMLError:
         return None
-    memory = _optional(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
-    limit_mw = _optional(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
-    return (
-        Gpu(
-            uuid=uuid,
-            name=name,
-            memory_bytes=None if memory is None else float(memory.total),
-            limit_w=limit_mw / MW_PER_W if limit_mw else None,
-        ),
-        handle,
-    )
+    memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
+    memory_bytes = None if memory is None else float(memory.total)
+    limit_mw = _ask(nvml, "nvmlDeviceGetEnforcedPowerLimit", handle)
+    if not limit_mw:
+        limit_mw = _ask(nvml, "nvmlDeviceGetPowerManagementLimit", handle)
+    known = limit_mw and 0 < limit_mw / MW_PER_W <= MOST_LIMIT_W
+    return _Card(nvml, handle, Gpu(uuid, name, memory_bytes, limit_mw / MW_PER_W if known else None))
 
 
-def _has_mig(nvml: Any, handle: Any) -> bool:
-    mode = _optional(nvml, nvml.nvmlDeviceGetMigMode, handle)
-    return mode is not None and mode[0] == 1
+def _power_resolution_s(card: _Card) -> float:
+    architecture = _ask(card.nvml, "nvmlDeviceGetArchitecture", card.handle)
+    return COUNTER_RESOLUTION_S if architecture is not None and architecture < AMPERE else MEAN_RESOLUTION_S
 
 
-def _quantity(nvml: Any, handle: Any) -> Literal["counter", "power"] | None:
-    # Some devices list the counter and then refuse it, so only a true answer counts.
-    if _answer(nvml, "counter", handle):
-        return "counter"
-    return "power" if _answer(nvml, "power", handle) is not None else None
-
-
-def _answer(nvml: Any, quantity: Literal["counter", "power"], handle: Any) -> float | None:
-    if quantity == "counter":
-        energy_mj = _optional(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
-        return None if energy_mj is None else energy_mj / MJ_PER_J
-    power_mw = _optional(nvml, nvml.nvmlDeviceGetPowerUsage, handle)
-    return None if power_mw is None else power_mw / MW_PER_W
-
-
-def _optional(nvml: Any, ask: Any, handle: Any) -> Any:
+def _ask(nvml: Any, what: str, handle: Any) -> Any:
+    """What a device answers; None where it refuses, is lost, or the library has no such function."""
+    ask = getattr(nvml, what, None)
     try:
-        return ask(handle)
+        return None if ask is None else ask(handle)
     except nvml.NVMLError:
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,12 @@ from typing import Protocol
 import psutil
 
 from lowcarb.catalogue.records import Cpu, CpuFamily
+from lowcarb.core.cpu_power import ratio_of_product
 from lowcarb.core.estimate import Estimate
+from lowcarb.core.units import GIGA, KILO, MEGA
+
+THREADS_PER_CORE = 2.0
+"""Logical processors of a core that runs more than one: of every server processor by Intel and AMD that does."""
 
 
 class CpuCatalogue(Protocol):
@@ -34,7 +40,7 @@ class Quota:
     cpus: float
     """Logical processors' worth of time."""
     usage: Path
-    """The file that counts the time used under this limit."""
+    """The file that counts the time used under this limit: `cpu.stat`, or `cpuacct.usage` of version 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,8 @@ class Processor:
     """Memory that this process may use: of the machine, or what its control group leaves it."""
     virtual: bool
     """Whether a hypervisor runs this machine."""
+    clock_hz: float | None = None
+    """Base clock [Hz]; None where the machine does not tell it."""
 
     @property
     def usable_threads(self) -> float:
@@ -74,10 +82,11 @@ def read_processor(proc_root: Path, sysfs_root: Path) -> Processor:
     """
     cpuinfo = _read(proc_root / "cpuinfo")
     threads = psutil.cpu_count() or 1
-    folders = _control_groups(proc_root, sysfs_root)
+    name = _field(cpuinfo, "model name") or platform.processor() or platform.machine()
+    virtual = "hypervisor" in _field(cpuinfo, "flags").split()
     siblings, cores = _integer(cpuinfo, "siblings"), _integer(cpuinfo, "cpu cores")
     return Processor(
-        name=_field(cpuinfo, "model name") or platform.processor() or platform.machine(),
+        name=name,
         vendor=_field(cpuinfo, "vendor_id"),
         family=_integer(cpuinfo, "cpu family"),
         model=_integer(cpuinfo, "model"),
@@ -85,17 +94,20 @@ def read_processor(proc_root: Path, sysfs_root: Path) -> Processor:
         threads=threads,
         split_cores=siblings is not None and cores is not None and siblings > cores,
         allowed=_allowed(threads),
-        quota=_quota(folders),
-        memory_bytes=_memory_bytes(folders),
-        virtual="hypervisor" in _field(cpuinfo, "flags").split(),
+        quota=_quota(proc_root, sysfs_root),
+        memory_bytes=_memory_bytes(proc_root, sysfs_root),
+        virtual=virtual,
+        clock_hz=_clock_hz(name, cpuinfo if virtual else "", sysfs_root),
     )
 
 
 def rated_w(processor: Processor, catalogue: CpuCatalogue) -> Estimate:
     """Rated power [W] of the share of the processors that this process may use.
 
-    On bare metal TDP × sockets; on a virtual machine a logical processor's part of the TDP, times their number. A
-    virtual machine that shows no core shared by two may hold whole cores, and then up to twice as much.
+    On bare metal TDP × sockets; on a virtual machine a logical processor's part of the TDP, times their number. Clouds
+    rent logical processors. Where it is not seen that two share a core, each may be a whole one, and then the share is
+    up to twice as much. For a processor known by its family only, that has nothing to do with how fast a part it is:
+    their ratios are combined as `ratio_of_product` does.
     """
     known = catalogue.cpu(processor.name)
     usable = processor.usable_threads
@@ -103,10 +115,35 @@ def rated_w(processor: Processor, catalogue: CpuCatalogue) -> Estimate:
         return Estimate.exact(known.tdp_w * processor.sockets * usable / processor.threads, known.basis)
     if known is not None and known.threads is not None:
         mid_w = known.tdp_w / known.threads * usable
-        threads_per_core = 1.0 if processor.split_cores or known.cores is None else known.threads / known.cores
-        return Estimate(mid_w, mid_w, mid_w * threads_per_core, known.basis)
+        whole_cores = 1.0 if processor.split_cores else _threads_per_core(known)
+        return Estimate(mid_w, mid_w, mid_w * whole_cores, known.basis)
     family = catalogue.cpu_family(processor.vendor, processor.family, processor.model)
-    return family.tdp_w_per_thread.scale(usable)
+    per_thread = family.tdp_w_per_thread
+    # The family's upper end is a whole core of a fast part.
+    fast_part = max(1.0, per_thread.high / THREADS_PER_CORE / per_thread.mid)
+    high_ratio = fast_part if processor.split_cores else ratio_of_product(fast_part, THREADS_PER_CORE)
+    high_w = min(per_thread.high, per_thread.mid * high_ratio)
+    return Estimate(per_thread.low, per_thread.mid, high_w, per_thread.basis).scale(usable)
+
+
+def usable_cores(processor: Processor, catalogue: CpuCatalogue) -> float:
+    """Physical cores of the share that this process may use, as `rated_w` takes them at mid."""
+    if processor.split_cores:
+        return processor.usable_threads / THREADS_PER_CORE
+    if not processor.virtual:
+        return processor.usable_threads
+    known = catalogue.cpu(processor.name)
+    return processor.usable_threads / (THREADS_PER_CORE if known is None else _threads_per_core(known))
+
+
+def clock_hz(processor: Processor, catalogue: CpuCatalogue) -> float | None:
+    """Base clock [Hz]: as the machine tells it, else as the catalogue knows it."""
+    known = catalogue.cpu(processor.name)
+    return processor.clock_hz or (None if known is None else known.clock_hz)
+
+
+def _threads_per_core(known: Cpu) -> float:
+    return THREADS_PER_CORE if known.threads is None or known.cores is None else known.threads / known.cores
 
 
 def _read(path: Path) -> str:
@@ -132,25 +169,77 @@ def _allowed(threads: int) -> frozenset[int]:
     return frozenset(range(threads))
 
 
-def _control_groups(proc_root: Path, sysfs_root: Path) -> list[Path]:
-    """Folders of this process's control group (version 2) and those above it, the nearest first."""
-    top = sysfs_root / "fs" / "cgroup"
-    match = re.search(r"^0::/(.*)$", _read(proc_root / "self" / "cgroup"), re.MULTILINE)
+def _clock_hz(name: str, virtual_cpuinfo: str, sysfs_root: Path) -> float | None:
+    """Base clock: as in the name of many Intel processors, as the kernel tells it, as a hypervisor shows it.
+
+    On bare metal `cpu MHz` is the clock at the moment, and tells nothing.
+    """
+    in_name = re.search(r"@\s*(\d+(?:\.\d+)?)\s*GHz", name)
+    folder = sysfs_root / "devices" / "system" / "cpu" / "cpu0"
+    told = (
+        (in_name.group(1) if in_name else "", GIGA),
+        (_read(folder / "cpufreq" / "base_frequency"), KILO),
+        (_read(folder / "acpi_cppc" / "nominal_freq"), MEGA),
+        (_field(virtual_cpuinfo, "cpu MHz"), MEGA),
+    )
+    clocks = [float(text) * unit for text, unit in told if re.fullmatch(r"\d+(?:\.\d+)?\s*", text)]
+    return next((clock_hz for clock_hz in clocks if clock_hz > 0.0), None)
+
+
+def _groups(controller: str, proc_root: Path, sysfs_root: Path) -> list[Path]:
+    """Folders of this process's control group and those above it, the nearest first.
+
+    A controller of version 1 is mounted in a folder of its own or together with others. Version 2, which is the
+    controller "", is mounted at the top, or in `unified` beside version 1.
+    """
+    mounts = sysfs_root / "fs" / "cgroup"
+    lines = re.findall(r"^\d+:([^:]*):/(.*)$", _read(proc_root / "self" / "cgroup"), re.MULTILINE)
+    names, path = next(((names, path) for names, path in lines if controller in names.split(",")), (controller, ""))
+    if controller:
+        top = next((folder for folder in (mounts / controller, mounts / names) if folder.is_dir()), mounts / controller)
+    else:
+        top = mounts / "unified" if (mounts / "unified").is_dir() else mounts
     # A group outside of this process's namespace shows as a path with dots, which leads nowhere from here.
-    nearest = top / match.group(1) if match and ".." not in match.group(1) else top
+    nearest = top if ".." in path else top / path
     return [folder for folder in (nearest, *nearest.parents) if folder.is_relative_to(top)]
 
 
-def _quota(folders: list[Path]) -> Quota | None:
+def _quota(proc_root: Path, sysfs_root: Path) -> Quota | None:
     """The tightest limit on processor time."""
-    quotas = []
-    for folder in folders:
-        match = re.match(r"(\d+) (\d+)", _read(folder / "cpu.max"))
-        if match and int(match.group(1)) > 0 and int(match.group(2)) > 0:
-            quotas.append(Quota(int(match.group(1)) / int(match.group(2)), folder / "cpu.stat"))
+    quotas = [*_quotas_of_version_2(proc_root, sysfs_root), *_quotas_of_version_1(proc_root, sysfs_root)]
     return min(quotas, key=lambda quota: quota.cpus, default=None)
 
 
-def _memory_bytes(folders: list[Path]) -> float:
-    limits = [float(text) for folder in folders if (text := _read(folder / "memory.max").strip()).isdecimal()]
+def _quotas_of_version_2(proc_root: Path, sysfs_root: Path) -> Iterator[Quota]:
+    for folder in _groups("", proc_root, sysfs_root):
+        quota_us, _, period_us = _read(folder / "cpu.max").strip().partition(" ")
+        if (cpus := _cpus(quota_us, period_us)) is not None:
+            yield Quota(cpus, folder / "cpu.stat")
+
+
+def _quotas_of_version_1(proc_root: Path, sysfs_root: Path) -> Iterator[Quota]:
+    folders = _groups("cpu", proc_root, sysfs_root)
+    top_of_counters = _groups("cpuacct", proc_root, sysfs_root)[-1]
+    for folder in folders:
+        cpus = _cpus(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
+        # The time used is counted by another controller: in the same folder where both are mounted together.
+        beside = top_of_counters / folder.relative_to(folders[-1])
+        usages = [path / "cpuacct.usage" for path in (folder, beside) if (path / "cpuacct.usage").is_file()]
+        if cpus is not None and usages:
+            yield Quota(cpus, usages[0])
+
+
+def _cpus(quota_us: str, period_us: str) -> float | None:
+    """Logical processors' worth of a limit; None without one, which is written `max`, or -1 in version 1."""
+    quota_us, period_us = quota_us.strip(), period_us.strip()
+    if not (quota_us.isdecimal() and period_us.isdecimal() and int(quota_us) > 0 and int(period_us) > 0):
+        return None
+    return int(quota_us) / int(period_us)
+
+
+def _memory_bytes(proc_root: Path, sysfs_root: Path) -> float:
+    """Memory of the machine or the tightest limit; no limit is `max`, in version 1 more than any machine has."""
+    texts = [_read(folder / "memory.max") for folder in _groups("", proc_root, sysfs_root)]
+    texts += [_read(folder / "memory.limit_in_bytes") for folder in _groups("memory", proc_root, sysfs_root)]
+    limits = [float(text) for text in map(str.strip, texts) if text.isdecimal()]
     return min([float(psutil.virtual_memory().total), *limits])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import sleep
 
@@ -53,6 +53,8 @@ class Domain:
     """What it counts: package, dram, psys, core or uncore."""
     device: str
     """The physical thing, such as `package-0` or `package-0-dram`."""
+    check: bool = False
+    """Whether it contains others that are read."""
 
 
 class Rapl:
@@ -68,7 +70,7 @@ class Rapl:
         self._channels = tuple(_channel(domain, read_text, package_rated_w) for domain in domains)
 
     def channels(self) -> tuple[Channel, ...]:
-        """One channel a domain; no domain lies in another."""
+        """One channel a domain; no domain lies in another, except in one that is a check."""
         return self._channels
 
     def read(self, at_s: float) -> tuple[Reading, ...]:
@@ -92,8 +94,8 @@ def find_rapl(
 ) -> Rapl:
     """Open the energy counters of this machine's processors.
 
-    Packages and their DRAM are preferred; psys, which contains them with the rest of the board, is read only where
-    there is no package, and core with uncore only where there is neither.
+    Packages and their DRAM are preferred; psys, which contains them with the rest of the board, is a check beside them
+    and stands for them where there is no package; core with uncore are read only where there is neither.
 
     Args:
         sysfs_root: where sysfs is mounted, `/sys` on a real machine.
@@ -117,7 +119,7 @@ def find_rapl(
             usable.append(domain)
         except SensorUnavailable:
             # A part of the processors would pass for all of them, so one locked package locks the sensor.
-            if domain.part != "dram":
+            if domain.part != "dram" and not domain.check:
                 raise
     return Rapl(tuple(usable), read_text, package_rated_w)
 
@@ -158,14 +160,15 @@ def _domains(powercap: Path, read_text: Callable[[Path], str]) -> list[Domain]:
 
 
 def _chosen(domains: Iterable[Domain]) -> list[Domain]:
-    """Domains that together count each joule once."""
+    """Domains that together count each joule once, and those that check them."""
     once: dict[str, Domain] = {}
     for domain in domains:
         once.setdefault(domain.device, domain)
     for wanted in (("package", "dram"), ("psys",), ("core", "uncore", "dram")):
         picked = [domain for domain in once.values() if domain.part in wanted]
         if any(domain.part == wanted[0] for domain in picked):
-            return picked
+            checks = [domain for domain in once.values() if domain.part == "psys" and wanted[0] == "package"]
+            return picked + [replace(domain, check=True) for domain in checks]
     return []
 
 
@@ -187,6 +190,7 @@ def _channel(domain: Domain, read_text: Callable[[Path], str], package_rated_w: 
         rated_w=rated_w,
         range_j=range_uj / UJ_PER_J if range_uj else None,
         resolution_s=RESOLUTION_S,
+        check=domain.check,
     )
 
 

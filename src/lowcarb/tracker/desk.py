@@ -1,16 +1,25 @@
-"""The tracker's writing desk: what goes into the journal while a run is on, and into the ledger in the end."""
+"""The tracker's writing desk: what goes into the journal while a run is on, and where it goes from there.
+
+The journal holds all there is; whoever opens the ledger next takes it in (`lowcarb.tracker.recover`). So a training
+loads no database, waits for none, and loses nothing to one that is away. A ledger that is given as an object is at
+work already, and is written to at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
+from lowcarb.core.documents import machine_as_dict
 from lowcarb.core.energy import Reading
+from lowcarb.core.hardware import Machine
 from lowcarb.core.units import NS_PER_S
 from lowcarb.ledger import home, open_ledger
 from lowcarb.ledger.base import Ledger, Status
 from lowcarb.ledger.home import LEDGER_FILE
-from lowcarb.tracker.books import Entry
+from lowcarb.tracker.books import EnergyBetween, Entry
 from lowcarb.tracker.document import Ending, begin, document_of, enter
 from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.journal import Header, Journal
@@ -18,88 +27,106 @@ from lowcarb.tracker.plan import Plan
 from lowcarb.tracker.recover import journal_path, put_away
 
 
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How and when an attempt ended."""
+
+    status: Status
+    at_s: float
+    cpu_s: float
+    """Processor time at the end [s]."""
+    meter_cpu_s: float | None
+    """Processor time that metering took [s]."""
+
+
 class Desk:
     """Journal and ledger of one attempt, and what was counted and noted. Nothing here raises.
 
     Attributes:
+        home: directory of journals and ledger, once it is found.
         tokens, steps: counts so far.
+        notes: facts by key.
     """
 
     def __init__(self, plan: Plan, guard: Guard) -> None:
+        self.home: Path | None = None
         self.tokens, self.steps = 0, 0
         self._plan, self._guard = plan, guard
         self._journal = Journal(guard)
-        self._notes: dict[str, object] = {}
-        self._home: Path | None = None
-        self._ledger: Ledger | None = None
+        self.notes: dict[str, object] = {}
+        self._counting = Lock()
 
     def prepare(self) -> None:
-        """Find the home and open the ledger."""
-        self._home = self._plan.home or self._guard.run("home", home, None)
-        self._guard.run("ledger", self._open_ledger, None)
+        """Find the home."""
+        self.home = self._plan.home or self._guard.run("home", home, None)
 
     def open(self, header: Header) -> None:
         """Begin the journal."""
-        if self._home is not None:
-            self._journal.open(journal_path(self._home, header.attempt_id), header)
+        if self.home is not None:
+            self._journal.open(journal_path(self.home, header.attempt_id), header)
 
     def begin(self, header: Header) -> None:
-        """Show the attempt in the ledger as running."""
-        self._guard.run("ledger", lambda: begin(self._open_ledger(), header), None)
+        """Show the attempt as running in a ledger that is at work."""
+        ledger = self._at_work()
+        if ledger is not None:
+            self._guard.run("ledger", lambda: begin(ledger, header), None)
+
+    def machine(self, machine: Machine) -> None:
+        """Keep what is known of the machine now."""
+        self._journal.add({"machine": machine_as_dict(machine)})
 
     def mark(self, name: str, at_s: float, cpu_s: float) -> None:
         """Have it written with the next readings that it is this phase from this time on."""
         self._journal.mark(name, at_s, cpu_s)
 
+    def count(self, tokens: int, steps: int) -> None:
+        """Count so many more."""
+        with self._counting:
+            self.tokens += tokens
+            self.steps += steps
+
     def note(self, key: str, value: object) -> None:
         """Keep a fact for the document, and for the journal."""
-        self._notes[key] = value
+        self.notes[key] = value
         self._journal.add({"note": [key, value]})
 
     def write(self, readings: Sequence[Reading], at_s: float, cpu_s: float) -> None:
         """Put readings into the journal, with the counts and the processor time [s] at this time [s]."""
-        self._journal.add({"counts": [self.tokens, self.steps], "at_s": at_s, "cpu_s": cpu_s})
+        self._journal.add(self._counts(at_s, cpu_s))
         self._journal.write(readings)
 
-    def close(
-        self,
-        header: Header,
-        entries: Sequence[Entry],
-        status: Status,
-        at_s: float,
-        cpu_s: float,
-        meter_cpu_s: float | None,
-    ) -> None:
-        """End the journal, enter the attempt in the ledger, and put the journal away if that went well."""
-        counts = {"counts": [self.tokens, self.steps], "at_s": at_s, "cpu_s": cpu_s}
-        end = {"end": status, "at_s": at_s, "cpu_s": cpu_s}
-        self._journal.add(counts)
-        self._journal.end({**end, "faults": list(self._guard.faults()), "meter_cpu_s": meter_cpu_s})
+    def close(self, header: Header, entries: Sequence[Entry], closing: Closing, energy: EnergyBetween) -> None:
+        """End the journal; and enter the attempt in a ledger that is at work, or where there is no whole journal."""
+        faults = self._guard.faults()
+        times = {"at_s": closing.at_s, "cpu_s": closing.cpu_s}
+        self._journal.add(self._counts(**times))
+        end = {"end": closing.status, **times, "faults": list(faults), "meter_cpu_s": closing.meter_cpu_s}
+        written = self._journal.end(end)
+        if written and self._at_work() is None:
+            return
         ending = Ending(
-            status=status,
-            ended_ns=header.started_ns + round((at_s - header.started_s) * NS_PER_S),
+            status=closing.status,
+            ended_ns=header.started_ns + round((closing.at_s - header.started_s) * NS_PER_S),
             tokens=self.tokens,
             steps=self.steps,
-            notes=self._notes,
+            notes=self.notes,
             faults=self._guard.faults(),
-            meter_cpu_s=meter_cpu_s,
+            meter_cpu_s=closing.meter_cpu_s,
         )
-        entered = self._guard.run("ledger", lambda: self._enter(header, entries, ending), False)  # noqa: FBT003
-        if entered and self._home is not None:
-            put_away(journal_path(self._home, header.attempt_id))
+        entered = self._guard.run("ledger", lambda: self._enter(header, entries, ending, energy), False)  # noqa: FBT003  # if it fails
+        if entered and self.home is not None:
+            put_away(journal_path(self.home, header.attempt_id))
 
-    def _enter(self, header: Header, entries: Sequence[Entry], ending: Ending) -> bool:
-        ledger = self._open_ledger()
-        enter(ledger, header, ending, document_of(header, entries, ending))
+    def _counts(self, at_s: float, cpu_s: float) -> dict[str, object]:
+        return {"counts": [self.tokens, self.steps], "at_s": at_s, "cpu_s": cpu_s}
+
+    def _at_work(self) -> Ledger | None:
+        named = self._plan.ledger
+        return None if named is None or isinstance(named, Path) else named
+
+    def _enter(self, header: Header, entries: Sequence[Entry], ending: Ending, energy: EnergyBetween) -> bool:
+        ledger = self._at_work() or open_ledger(header.ledger or (self.home / LEDGER_FILE if self.home else None))
+        enter(ledger, header, ending, document_of(header, entries, ending, energy))
         if ledger is not self._plan.ledger:
             ledger.close()
         return True
-
-    def _open_ledger(self) -> Ledger:
-        if self._ledger is None:
-            named = self._plan.ledger
-            if named is None:
-                # Where there is no home, opening the user's own ledger says why.
-                named = self._home / LEDGER_FILE if self._home else None
-            self._ledger = open_ledger(named) if named is None or isinstance(named, Path) else named
-        return self._ledger

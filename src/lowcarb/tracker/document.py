@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lowcarb.core.documents import machine_as_dict, site_as_dict
-from lowcarb.core.energy import energy_as_dict
+from lowcarb.core.energy import Energy, energy_as_dict
+from lowcarb.core.estimate import Estimate, total
 from lowcarb.core.footprint import measured_footprint
+from lowcarb.core.hours import by_hour
 from lowcarb.ledger.base import Attempt, Ledger, Status
-from lowcarb.tracker.books import Entry, merged
+from lowcarb.tracker.books import EnergyBetween, Entry, merged
 from lowcarb.tracker.journal import Header
 
 SCHEMA_VERSION = 1
@@ -30,9 +32,12 @@ class Ending:
     """Processor time that metering took [s]; None where the run was cut off before it was summed up."""
 
 
-def document_of(header: Header, entries: Sequence[Entry], ending: Ending) -> dict[str, object]:
+def document_of(
+    header: Header, entries: Sequence[Entry], ending: Ending, energy_between: EnergyBetween
+) -> dict[str, object]:
     """The document of an attempt."""
     energy = merged([entry.energy for entry in entries])
+    ended_s = header.started_s + energy.duration_s
     faults = (*ending.faults, *(f"{one.device}: {fault}" for one in energy.devices for fault in one.faults))
     return {
         "schema_version": SCHEMA_VERSION,
@@ -40,6 +45,7 @@ def document_of(header: Header, entries: Sequence[Entry], ending: Ending) -> dic
         "site": site_as_dict(header.site),
         "phases": [entry.phase(header.machine, header.site).as_dict() for entry in entries],
         "energy": energy_as_dict(energy),
+        "hours": [hour.as_dict() for hour in by_hour(energy_between, header.started_s, ended_s, header.started_ns)],
         "footprint": measured_footprint(energy, header.machine, header.site).as_dict(),
         "cpu_s": sum(entry.cpu_s for entry in entries),
         "wall_s": sum(entry.wall_s for entry in entries),
@@ -47,9 +53,27 @@ def document_of(header: Header, entries: Sequence[Entry], ending: Ending) -> dic
         "steps": ending.steps,
         "faults": list(dict.fromkeys(faults)),
         "notes": dict(ending.notes),
-        "meter": {"cost_cpu_s": ending.meter_cpu_s, "interval_s": header.interval_s},
+        "meter": {
+            "cost_cpu_s": ending.meter_cpu_s,
+            "cost_j": _cost_j(energy, ending.meter_cpu_s, header.machine.threads),
+            "interval_s": header.interval_s,
+        },
+        "attribution": header.attribution,
+        "node": header.process.boot or header.process.host,
         "within": header.within,
     }
+
+
+def _cost_j(energy: Energy, meter_cpu_s: float | None, threads: int) -> dict[str, object] | None:
+    """Energy that metering took [J]: the processors' energy, by its share of the processor time that there was."""
+    processors = [device.energy_j for device in energy.devices if device.kind == "cpu"]
+    if meter_cpu_s is None or not processors or energy.duration_s <= 0:
+        return None
+    share = min(1.0, meter_cpu_s / (energy.duration_s * max(1, threads)))
+    drawn = total(processors)
+    # One logical processor at work may draw all that an otherwise idle machine draws.
+    most = min(1.0, meter_cpu_s / energy.duration_s)
+    return {**Estimate(0.0, drawn.mid * share, drawn.high * most, "modelled").as_dict()}
 
 
 def enter(ledger: Ledger, header: Header, ending: Ending, document: Mapping[str, object]) -> Attempt | None:

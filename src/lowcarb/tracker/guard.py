@@ -48,6 +48,13 @@ class Guard:
             self.record(f"{what}: not done within {limit_s:g} s")
         return not thread.is_alive()
 
+    def beside(self, what: str, act: Callable[[], object]) -> None:
+        """Do it in the background, or where the system allows no further thread, now."""
+        try:
+            Thread(target=lambda: self.run(what, act, None), name=f"lowcarb-{what}", daemon=True).start()
+        except RuntimeError:
+            self.run(what, act, None)
+
     def record(self, fault: str) -> None:
         """Keep a fault, and say so once."""
         if fault not in self._counts:

@@ -5,6 +5,7 @@
     {"phase": name, "at_s": …, "cpu_s": …}          from then on it is this phase
     {"counts": [tokens, steps], "at_s": …, "cpu_s": …}
     {"note": [key, value]}
+    {"machine": …}                                  what is known of it now
     {"end": status, "at_s": …, "cpu_s": …, "faults": […], "meter_cpu_s": …}
 
 A reader skips what is not such a line. Times are seconds of the monotonic clock.
@@ -44,6 +45,10 @@ SYNC_S = 0.9
 MOST_PENDING = 20_000
 """Lines that are kept while the disk refuses them: some hours; then the oldest are given up."""
 PRIVATE_DIRECTORY, PRIVATE_FILE = 0o700, 0o600
+_FACTS = (
+    "attempt_id", "key", "kind", "name", "study", "within", "ledger",
+    "started_ns", "started_s", "started_cpu_s", "interval_s", "attribution",
+)  # fmt: skip
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
@@ -58,6 +63,8 @@ class Header:
     study: str | None
     within: str | None
     """Attempt that this one runs inside of: its energy is in that one's already."""
+    ledger: str | None
+    """Path of the ledger that it belongs in; None for the one of the home."""
     process: Process
     started_ns: int
     """Wall clock, UTC, for display."""
@@ -65,6 +72,8 @@ class Header:
     started_cpu_s: float
     """Processor time at the start [s]."""
     interval_s: float
+    attribution: str
+    """Whose energy it is: `machine`, or `process` for the share of its own processes."""
     machine: Machine
     site: Site
     channels: tuple[Channel, ...]
@@ -73,9 +82,8 @@ class Header:
         """The JSON form: the journal's first line."""
         return {
             "lowcarb_journal": FORMAT,
-            **{name: getattr(self, name) for name in ("attempt_id", "key", "kind", "name", "study", "within")},
+            **{name: getattr(self, name) for name in _FACTS},
             "process": self.process.as_dict(),
-            **{name: getattr(self, name) for name in ("started_ns", "started_s", "started_cpu_s", "interval_s")},
             "machine": machine_as_dict(self.machine),
             "site": site_as_dict(self.site),
             "channels": [channel_as_dict(channel) for channel in self.channels],
@@ -90,14 +98,10 @@ class Header:
         """
         if document["lowcarb_journal"] != FORMAT:
             raise ValueError(f"journal format {document['lowcarb_journal']!r}, not {FORMAT}")
-        facts = {name: document[name] for name in ("attempt_id", "key", "kind", "name", "study", "within")}
+        numbers = {name: float(document[name]) for name in ("started_s", "started_cpu_s", "interval_s")}
         return cls(
-            **facts,
+            **{**{name: document[name] for name in _FACTS}, **numbers},
             process=Process.from_dict(document["process"]),
-            started_ns=int(document["started_ns"]),
-            started_s=float(document["started_s"]),
-            started_cpu_s=float(document["started_cpu_s"]),
-            interval_s=float(document["interval_s"]),
             machine=machine_from_dict(document["machine"]),
             site=site_from_dict(document["site"]),
             channels=tuple(channel_from_dict(one) for one in document["channels"]),
@@ -159,24 +163,25 @@ class Journal:
             self.add({"readings": rows})
         self._flush()
 
-    def end(self, line: Mapping[str, object]) -> None:
-        """Write the last line, and let go of the file."""
+    def end(self, line: Mapping[str, object]) -> bool:
+        """Write the last line, and let go of the file; whether all is on disk."""
         self.add(line)
         self._synced_s = -SYNC_S
-        self._flush()
+        whole = self._guard.run("journal", self._put_all, False) and self._path is not None  # noqa: FBT003  # if it fails
         with self._disk:
             descriptor, self._descriptor = self._descriptor, None
             self._path = None
         if descriptor is not None:
             self._guard.run("journal", lambda: os.close(descriptor), None)
+        return whole
 
     def _flush(self) -> None:
-        self._guard.run("journal", self._put_all, None)
+        self._guard.run("journal", self._put_all, False)  # noqa: FBT003  # if it fails
 
-    def _put_all(self) -> None:
+    def _put_all(self) -> bool:
         with self._disk:
             if self._path is None:
-                return
+                return False
             if self._descriptor is None:
                 self._descriptor = _create(self._path)
             with self._remember:
@@ -191,6 +196,7 @@ class Journal:
                 if done < len(lines):
                     with self._remember:
                         self._pending[:0] = lines[done:]
+            return True
 
     def _put(self, descriptor: int, line: bytes) -> None:
         rest = memoryview(b"\n" + line if self._torn else line)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict
+from typing import Literal, Protocol, TypedDict, get_args
 
+from lowcarb.core.budget import Budget, parse_budget
 from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
 from lowcarb.errors import SettingError
@@ -16,6 +18,9 @@ from lowcarb.ledger.home import ledger_path
 from lowcarb.sensors.base import Sensor
 from lowcarb.sensors.machine import HardwareCatalogue
 from lowcarb.sensors.meter import LEAST_INTERVAL_S, MOST_INTERVAL_S
+
+Attribution = Literal["machine", "process"]
+"""Whose energy it is: all that the machine draws, or the share of this process and its children in the processor."""
 
 
 class TrackCatalogue(HardwareCatalogue, Protocol):
@@ -45,6 +50,9 @@ class Plan:
     machine: Machine | None
     catalogue: TrackCatalogue | None
     home: Path | None
+    budget: Budget | None
+    attribution: Attribution
+    joins: bool
 
 
 class Settings(TypedDict, total=False):
@@ -59,6 +67,9 @@ class Settings(TypedDict, total=False):
     machine: Machine | None
     catalogue: TrackCatalogue | None
     home: str | os.PathLike[str] | None
+    budget: Budget | str | None
+    attribution: Attribution
+    joins: bool
 
 
 def make_plan(  # noqa: PLR0913  # all that `track` takes
@@ -74,6 +85,9 @@ def make_plan(  # noqa: PLR0913  # all that `track` takes
     machine: Machine | None,
     catalogue: TrackCatalogue | None,
     home: str | os.PathLike[str] | None,
+    budget: Budget | str | None,
+    attribution: Attribution,
+    joins: bool,
 ) -> Plan:
     """The settings, if they are good.
 
@@ -83,6 +97,10 @@ def make_plan(  # noqa: PLR0913  # all that `track` takes
     """
     if kind not in ("trial", "track"):
         raise SettingError("kind", kind, "'trial' or 'track'")
+    if attribution not in get_args(Attribution):
+        raise SettingError("attribution", attribution, "'machine' or 'process'")
+    if not isinstance(joins, bool):
+        raise SettingError("joins", joins, "True or False")
     good = isinstance(interval_s, (int, float)) and not isinstance(interval_s, bool)
     if not (good and LEAST_INTERVAL_S <= interval_s <= MOST_INTERVAL_S):
         raise SettingError("interval_s", interval_s, f"seconds from {LEAST_INTERVAL_S:g} to {MOST_INTERVAL_S:g}")
@@ -100,11 +118,15 @@ def make_plan(  # noqa: PLR0913  # all that `track` takes
         machine=_is_a("machine", machine, Machine, "a Machine or None"),
         catalogue=catalogue,
         home=_home(home),
+        budget=parse_budget(budget),
+        attribution=attribution,
+        joins=joins,
     )
 
 
+@cache
 def usual_catalogue() -> TrackCatalogue:
-    """The catalogue that comes with the package."""
+    """The catalogue that comes with the package; its tables are read when they are first needed."""
     from lowcarb.catalogue import Catalogue  # noqa: PLC0415  # reads files; not needed where one is given
 
     return Catalogue.load()

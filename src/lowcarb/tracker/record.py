@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lowcarb.core.documents import machine_from_dict
 from lowcarb.core.energy import Energy, Reading, integrate
+from lowcarb.core.units import s_from_years
 from lowcarb.errors import LedgerError, LowcarbError
 from lowcarb.sensors.series import Series
 from lowcarb.tracker.books import Books, Entry
@@ -16,6 +19,11 @@ from lowcarb.tracker.journal import Header
 
 _GARBAGE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError, LowcarbError)
 """What a line that is none of ours may raise when it is read as one."""
+
+LONGEST_S = s_from_years(10.0)
+"""No run lasts so long: a line that says so is garbage [s]."""
+SLACK_S = 3600.0
+"""A mark may come from a moment before the start [s]."""
 
 
 class Record:
@@ -64,15 +72,17 @@ class Record:
             ValueError, KeyError, TypeError and the like: it is none that a journal has; nothing of it was taken.
         """
         if "readings" in line:
-            rows = [(_finite(at_s), self._of(number), _value(value)) for at_s, number, value in line["readings"]]
+            rows = [(self._time(at_s), self._of(number), _value(value)) for at_s, number, value in line["readings"]]
             for at_s, series, value in rows:
                 series.append(at_s, value)
                 self.last_s = max(self.last_s, at_s)
         elif "note" in line:
             key, value = line["note"]
             self.notes[str(key)] = value
+        elif "machine" in line:
+            self.header = replace(self.header, machine=machine_from_dict(line["machine"]))
         else:
-            self._take_mark(line, _finite(line["at_s"]), _finite(line["cpu_s"]))
+            self._take_mark(line, self._time(line["at_s"]), _finite(line["cpu_s"]))
 
     def _take_mark(self, line: Mapping[str, Any], at_s: float, cpu_s: float) -> None:
         if "phase" in line:
@@ -85,6 +95,11 @@ class Record:
             raise ValueError("no line of a journal")
         # A reading may come in after the end, and belongs to nobody.
         self.last_s, self.cpu_s = at_s if self.end else max(self.last_s, at_s), cpu_s
+
+    def _time(self, at_s: float) -> float:
+        if not 0.0 <= _finite(at_s) - self.header.started_s + SLACK_S <= LONGEST_S:
+            raise ValueError(f"{at_s} is no time of this run")
+        return float(at_s)
 
     def _of(self, number: int) -> Series:
         if not 0 <= number < len(self._series):

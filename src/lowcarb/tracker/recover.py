@@ -1,8 +1,10 @@
-"""Taking in what was cut off: journals of dead processes become attempts of the ledger."""
+"""From the journals into the ledger: runs that ended, and what is left of those that were cut off."""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import time
 from contextlib import suppress
 from functools import partial
@@ -10,8 +12,12 @@ from pathlib import Path
 
 from lowcarb.core.units import NS_PER_S, S_PER_HOUR
 from lowcarb.errors import LedgerError
+from lowcarb.ledger import home as usual_home
+from lowcarb.ledger import ledger_path
+from lowcarb.ledger import open_ledger as open_raw
 from lowcarb.ledger.base import Attempt, Ledger, Status
-from lowcarb.tracker.document import Ending, document_of, enter
+from lowcarb.ledger.home import LEDGER_FILE
+from lowcarb.tracker.document import Ending, begin, document_of, enter
 from lowcarb.tracker.ending import ENDINGS
 from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.journal import PRIVATE_DIRECTORY
@@ -25,6 +31,8 @@ SILENT_S = S_PER_HOUR
 without a word [s]."""
 KEPT, KEPT_BYTES = 200, 256 * 2**20
 """Journals that are kept after the ledger has taken them in, the newest; it has all that reports need."""
+CUT_OFF = "cut off: nothing after the last reading is known"
+"""The fault of an attempt whose process died."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,12 +42,32 @@ def journal_path(home: Path, attempt_id: str) -> Path:
     return home / JOURNALS / f"{attempt_id}{SUFFIX}"
 
 
-def recover(home: Path, ledger: Ledger) -> list[Attempt]:
-    """Take in the journals of attempts that are over and are not in the ledger yet.
+def open_ledger(url_or_path: str | os.PathLike[str] | None = None) -> Ledger:
+    """The ledger in this file, or the user's own, with all that was tracked until now.
+
+    Args:
+        url_or_path: a file's path, or `sqlite:///PATH`.
+
+    Raises:
+        SettingError: a URL of another kind.
+        LedgerError: the ledger cannot be opened or written, or was written by a newer lowcarb.
+    """
+    ledger = open_raw(url_or_path)
+    recover(usual_home(), ledger, None if url_or_path is None else ledger_path(url_or_path))
+    return ledger
+
+
+def recover(home: Path, ledger: Ledger, path: Path | None = None) -> list[Attempt]:
+    """Take in the journals of attempts that belong into a ledger and are not in it yet.
 
     An attempt whose process died becomes `interrupted`, with its energy, phases and footprint up to the last reading;
-    one that ended while the ledger could not be written gets the status that it ended with. May be called at any time
-    and by several processes at once: no attempt is taken in twice, and running ones are left alone.
+    one that ended gets the status that it ended with; one that is at work is shown as running. May be called at any
+    time and by several processes at once: no attempt is taken in twice.
+
+    Args:
+        home: where the journals are.
+        ledger: takes them in.
+        path: the ledger's file; the one of the home where None.
 
     Returns:
         The attempts that were taken in by this call.
@@ -48,24 +76,28 @@ def recover(home: Path, ledger: Ledger) -> list[Attempt]:
         LedgerError: the ledger cannot be written.
     """
     taken = []
-    for path in sorted((home / JOURNALS).glob(f"*{SUFFIX}")):
-        record = _read(path)
-        if record is None or not _is_over(record, path):
+    wanted = {str(path or home / LEDGER_FILE)} | ({None} if path in (None, home / LEDGER_FILE) else set())
+    for journal in sorted((home / JOURNALS).glob(f"*{SUFFIX}"), key=_started):
+        record = _read(journal)
+        if record is None or record.header.ledger not in wanted:
             continue
-        booked = Guard().run(f"journal {path.name}", partial(_booked, record), None)
+        if not _is_over(record, journal):
+            begin(ledger, record.header)
+            continue
+        booked = Guard().run(f"journal {journal.name}", partial(_booked, record), None)
         if booked is None:
-            _give_up(path)
+            _give_up(journal)
             continue
         attempt = enter(ledger, record.header, *booked)
         if attempt is not None:
             taken.append(attempt)
-        put_away(path)
+        put_away(journal)
     return taken
 
 
 def _booked(record: Record) -> tuple[Ending, dict[str, object]]:
     ending = ending_of(record)
-    return ending, document_of(record.header, record.entries(), ending)
+    return ending, document_of(record.header, record.entries(), ending, record.energy)
 
 
 def ending_of(record: Record) -> Ending:
@@ -73,7 +105,7 @@ def ending_of(record: Record) -> Ending:
     header, end = record.header, record.end or {}
     faults = [str(fault) for fault in end.get("faults", ())]
     if record.end is None:
-        faults.append("cut off: nothing after the last reading is known")
+        faults.append(CUT_OFF)
     if record.skipped_lines:
         faults.append(f"{record.skipped_lines} lines of the journal could not be read")
     status: Status = end["end"] if end.get("end") in ENDINGS else "interrupted"
@@ -100,6 +132,15 @@ def put_away(path: Path) -> None:
             kept_bytes += journal.stat().st_size
             if number >= KEPT or kept_bytes > KEPT_BYTES:
                 journal.unlink()
+
+
+def _started(path: Path) -> tuple[int, str]:
+    """When the attempt of a journal began, so that attempts are numbered in order; what does not say so comes first."""
+    try:
+        with path.open("rb") as file:
+            return int(json.loads(file.readline())["started_ns"]), path.name
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, path.name
 
 
 def _read(path: Path) -> Record | None:

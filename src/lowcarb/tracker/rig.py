@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
+from functools import cached_property
 
 from lowcarb.core.energy import Channel, Energy, Reading, integrate
 from lowcarb.core.hardware import Machine
+from lowcarb.sensors.cpu_model import machine_times
 from lowcarb.sensors.find import Found, find_sensors
 from lowcarb.sensors.machine import describe_machine
 from lowcarb.sensors.meter import Meter
+from lowcarb.sensors.share import share_of
 from lowcarb.tracker.guard import Guard
-from lowcarb.tracker.plan import Plan, usual_catalogue
+from lowcarb.tracker.plan import Plan, TrackCatalogue, usual_catalogue
+from lowcarb.tracker.process import own_tree_cpu_s
 
 UNSEEN = Channel(
     id="unseen",
@@ -36,6 +40,8 @@ class Rig:
         self._found: Found | None = None
         self._meter: Meter | None = None
         self.machine = plan.machine or unknown_machine()
+        self.tree_times: Callable[[], float] = own_tree_cpu_s
+        """Gives the processor time of the processes whose share is asked for [s]."""
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -48,17 +54,24 @@ class Rig:
         return self._meter.cost_cpu_s if self._meter else None
 
     def open(self, sink: Callable[[tuple[Reading, ...]], object]) -> None:
-        """Find the sensors and describe the machine; reads nothing yet."""
+        """Find the sensors; reads nothing yet."""
         plan = self._plan
-        if plan.sensors is None or plan.machine is None:
-            self._guard.run("sensors", self._look_around, None)
+        if plan.sensors is None:
+            self._found = self._guard.run("sensors", lambda: find_sensors(self._catalogue), None)
         sensors = plan.sensors if plan.sensors is not None else self._found.sensors if self._found else ()
+        if plan.attribution == "process":
+            sensors = tuple(share_of(sensor, machine_times, self.tree_times) for sensor in sensors)
         self._meter = self._guard.run("meter", lambda: Meter(sensors, interval_s=plan.interval_s, sink=sink), None)
 
     def start(self) -> None:
         """Begin to read."""
         if self._meter is not None:
             self._guard.run("meter", self._meter.start, None)
+
+    def describe(self, told: Callable[[Machine], object]) -> None:
+        """Find out what the machine is, which takes longer than to measure it, and tell."""
+        if self._plan.machine is None:
+            self._guard.run("machine", lambda: told(self._described()), None)
 
     def mark(self) -> None:
         """Ask for a reading now."""
@@ -81,12 +94,8 @@ class Rig:
     def energy(self, start_s: float, end_s: float) -> Energy:
         """Energy between two times of the monotonic clock [s]."""
         if self._meter is None or not self._meter.channels:
-            return self.unseen(start_s, end_s)
+            return unseen_energy(start_s, end_s)
         return self._meter.energy(start_s, end_s)
-
-    def unseen(self, start_s: float, end_s: float) -> Energy:
-        """Energy of a time [s] that nobody saw: assumed, and as wide as can be."""
-        return integrate([UNSEEN], (), start_s, max(start_s, end_s), self._plan.interval_s)
 
     def power_w(self) -> float | None:
         """Mean power over the last few intervals [W]; None where it is not known."""
@@ -96,15 +105,21 @@ class Rig:
         if self._meter is not None:
             self._guard.report(self._meter.faults())
 
-    def _look_around(self) -> None:
-        catalogue = self._plan.catalogue or usual_catalogue()
-        found = find_sensors(catalogue)
-        if self._plan.machine is None:
-            self.machine = self._guard.run("machine", lambda: describe_machine(catalogue, found), self.machine)
-        if self._plan.sensors is None:
-            self._found = found
-        else:
+    def _described(self) -> Machine:
+        found = self._found or find_sensors(self._catalogue)
+        self.machine = describe_machine(self._catalogue, found)
+        if found is not self._found:
             found.close()
+        return self.machine
+
+    @cached_property
+    def _catalogue(self) -> TrackCatalogue:
+        return self._plan.catalogue or usual_catalogue()
+
+
+def unseen_energy(start_s: float, end_s: float) -> Energy:
+    """Energy of a time [s] that nobody saw: assumed, and as wide as can be."""
+    return integrate([UNSEEN], (), start_s, max(start_s, end_s), interval_s=1.0)
 
 
 def unknown_machine() -> Machine:

@@ -1,0 +1,301 @@
+"""An attempt that has a meter, a journal and a row in the ledger of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from lowcarb.core.budget import Budget, Outlook
+from lowcarb.core.energy import Reading
+from lowcarb.ledger import home
+from lowcarb.ledger.base import Status
+from lowcarb.tracker.books import OTHER, Books
+from lowcarb.tracker.desk import Closing, Desk
+from lowcarb.tracker.ending import ENDINGS
+from lowcarb.tracker.figures import Figures, Reckoning
+from lowcarb.tracker.guard import Guard
+from lowcarb.tracker.journal import Header
+from lowcarb.tracker.plan import Plan
+from lowcarb.tracker.process import cpu_s, slept_s, this_process
+from lowcarb.tracker.ranks import WITHIN, launched_key, local_ranks, meeting_point, socket_path
+from lowcarb.tracker.rig import Rig
+from lowcarb.tracker.stack import Stack
+from lowcarb.tracker.watch import Watch
+from lowcarb.tracker.wire import Listener
+
+START_S = 1.9
+"""How long a start waits for sensors and journal [s]; what is late joins in the background."""
+STOP_S = 4.5
+"""How long a stop waits for the last reading and the ledger [s]; what is late is in the journal."""
+DESCRIBE_S = 1.0
+"""How long the end waits until it is known what the machine is [s]."""
+SLEPT_FROM_S = 1.0
+"""The two clocks that tell of a suspension are read one after the other; less than this is no sleep [s]."""
+
+_running: list[str] = []
+"""Attempts that are under way in this process, outermost first."""
+_started: dict[str, int] = {}
+"""How many attempts of each name this process has started."""
+
+
+class Own:
+    """Meter, books, journal and ledger of one attempt; and the leader of those who follow it.
+
+    Attributes:
+        attempt_id: its id in the ledger.
+        stack: its phases.
+        leads_at: the socket at which followers find it, where it was told to lead.
+        cpu_clock: gives the processor time that is booked on phases [s].
+        on_over_budget: called once, from another thread, when the budget is reached.
+        heard: how its followers' work ended, as they said themselves.
+    """
+
+    def __init__(self, plan: Plan, guard: Guard) -> None:
+        self.attempt_id = uuid.uuid4().hex
+        self.leads_at: Path | None = None
+        self.cpu_clock: Callable[[], float] = cpu_s
+        self.on_over_budget: Callable[[], object] = lambda: None
+        self.heard: Status | None = None
+        self.stack = Stack(self._turn)
+        self._plan, self._guard = plan, guard
+        self._rig = Rig(plan, guard)
+        self._books = Books(self._rig.energy)
+        self._desk = Desk(plan, guard)
+        self._figures = Figures(plan, self._rig, self._books, guard)
+        self._watch = Watch(plan.budget)
+        self._listener: Listener | None = None
+        self._counted: dict[str, tuple[int, int]] = {}
+        self._started_ns, self._slept_s = 0, 0.0
+        self._outside = os.environ.get(WITHIN)
+        self._within = self._outside
+        self._key = plan.key
+        self._end: tuple[float, float] | None = None
+        self._described = Event()
+
+    # From start to end.
+
+    def start(self) -> None:
+        """Begin to measure."""
+        self._started_ns, self._slept_s = time.time_ns(), slept_s()
+        self._within = _running[-1] if _running else self._outside
+        self._key = self._key or self._guard.run("ranks", self._launched_key, None)
+        _running.append(self.attempt_id)
+        self._guard.within(START_S, "start", self._set_up)
+        self._begin()
+        self._guard.beside("machine", self._describe)
+        # Programs that are started from now on run inside of this attempt.
+        os.environ[WITHIN] = self.attempt_id
+
+    def stop(self, status: Status) -> None:
+        """Take the last reading, and write all down."""
+        self._end = time.monotonic(), self.cpu_clock()
+        self._leave_environment()
+        self._guard.within(STOP_S, "stop", lambda: self._wind_up(status))
+
+    def _set_up(self) -> None:
+        self._rig.open(self._take)
+        self._desk.prepare()
+        if self._is_over():
+            return
+        self._begin()
+        header = self._header()
+        self._desk.open(header)
+        self._rig.start()
+        self._guard.run("leader", self._lead, None)
+        self._desk.begin(header)
+        if self._is_over():
+            self._rig.stop()
+
+    def _describe(self) -> None:
+        """Find out what the machine is: nothing waits for it but the end."""
+        self._rig.describe(self._desk.machine)
+        self._described.set()
+
+    def _is_over(self) -> bool:
+        return self._end is not None
+
+    def _begin(self) -> None:
+        self._books.begin(time.monotonic(), self.cpu_clock())
+
+    def _wind_up(self, status: Status) -> None:
+        at_s, end_cpu_s = self._end or (time.monotonic(), self.cpu_clock())
+        if self._listener is not None:
+            self._guard.run("leader", self._listener.close, None)
+        self._rig.stop()
+        self._described.wait(DESCRIBE_S)
+        if (slept := slept_s() - self._slept_s) > SLEPT_FROM_S:
+            self._guard.record(f"the machine slept for {slept:.0f} s, which are in no figure")
+        entries = self._figures.close(at_s, end_cpu_s)
+        closing = Closing(status, at_s, end_cpu_s, self._rig.cost_cpu_s)
+        self._desk.close(self._header(), entries, closing, self._rig.energy)
+
+    def _header(self) -> Header:
+        plan = self._plan
+        began_s, began_cpu_s = self._books.began or (time.monotonic(), self.cpu_clock())
+        return Header(
+            attempt_id=self.attempt_id,
+            key=self._key or self.attempt_id,
+            kind=plan.kind,
+            name=plan.name,
+            study=plan.study,
+            within=self._within,
+            ledger=str(plan.ledger) if isinstance(plan.ledger, Path) else None,
+            process=this_process(),
+            started_ns=self._started_ns,
+            started_s=began_s,
+            started_cpu_s=began_cpu_s,
+            interval_s=plan.interval_s,
+            attribution=plan.attribution,
+            machine=self._rig.machine,
+            site=plan.site,
+            channels=self._rig.channels,
+        )
+
+    def _launched_key(self) -> str | None:
+        ordinal = _started.get(self._plan.name, 0)
+        _started[self._plan.name] = ordinal + 1
+        return launched_key(os.environ, self._plan.name, ordinal)
+
+    def _leave_environment(self) -> None:
+        with suppress(ValueError):
+            _running.remove(self.attempt_id)
+        if os.environ.get(WITHIN) == self.attempt_id:
+            outer = _running[-1] if _running else self._outside
+            if outer is None:
+                del os.environ[WITHIN]
+            else:
+                os.environ[WITHIN] = outer
+
+    # Facts.
+
+    def count(self, tokens: int, steps: int) -> None:
+        """Count so many more."""
+        self._desk.count(tokens, steps)
+
+    def progress(self, share: float) -> None:
+        """So much of the work is done, 0 to 1. Raises ValueError where it is no share."""
+        self._watch.progress(share)
+
+    def note(self, key: str, value: object) -> None:
+        """A fact for the document."""
+        self._desk.note(key, value)
+
+    @property
+    def notes(self) -> Mapping[str, object]:
+        """The facts so far."""
+        return self._desk.notes
+
+    def _turn(self, name: str, at_s: float) -> None:
+        now_cpu_s = self.cpu_clock()
+        self._books.turn_to(name, at_s, now_cpu_s)
+        self._desk.mark(name, at_s, now_cpu_s)
+        self._rig.mark()
+
+    def _take(self, readings: tuple[Reading, ...]) -> None:
+        """The meter's sink."""
+        self._guard.run("books", lambda: self._books.seen(readings), None)
+        self._desk.write(readings, time.monotonic(), self.cpu_clock())
+        if self._watch.needed and self._end is None:
+            self._guard.run("budget", self._look, None)
+
+    def _look(self) -> None:
+        if self._watch.look(self.reckoning()[1], time.monotonic()):
+            if self._listener is not None:
+                self._listener.tell({"over_budget": True})
+            self.on_over_budget()
+
+    # Figures.
+
+    def reckoning(self) -> Reckoning:
+        """Phases and footprint so far, and in the end the whole."""
+        at_s, now_cpu_s = self._end or (None, self.cpu_clock())
+        return self._figures.now(now_cpu_s, at_s)
+
+    def unseen(self) -> Reckoning:
+        """The same for a process that may not look: a wide guess."""
+        return self._figures.unseen()
+
+    def power_w(self) -> float | None:
+        """Mean power over the last few intervals [W]; None where it is not known."""
+        return self._rig.power_w()
+
+    def faults(self) -> tuple[str, ...]:
+        """What went wrong with reading, until the end hands it to the guard."""
+        return self._rig.faults() if self._end is None else ()
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget that is kept."""
+        return self._plan.budget
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether it was reached."""
+        return self._watch.over
+
+    @property
+    def outlook(self) -> Outlook | None:
+        """What the whole run will have taken."""
+        return self._watch.outlook
+
+    # Those who follow.
+
+    def lead(self) -> Path:
+        """Lead, from the start on, whoever is told of the socket that this gives."""
+        self.leads_at = socket_path(self._plan.home or home(), self.attempt_id)
+        return self.leads_at
+
+    @property
+    def followers(self) -> int:
+        """How many follow at present."""
+        return self._listener.followers if self._listener else 0
+
+    def _lead(self) -> None:
+        path = self.leads_at
+        if path is None and local_ranks(os.environ) > 1 and _running[:1] == [self.attempt_id] and self._desk.home:
+            path = meeting_point(self._desk.home)
+        if path is not None:
+            self._listener = Listener(path, self.attempt_id, self._hear)
+            self._listener.open()
+
+    def _hear(self, said: Mapping[str, Any]) -> Mapping[str, object] | None:
+        """Take in what a follower says, in the listener's thread."""
+        if "ask" in said:
+            return self._answer(said["ask"])
+        if self._end is not None:
+            return None
+        if "phase" in said:
+            self.stack.ground(str(said["phase"]), float(said["at_s"]))
+        elif "counts" in said:
+            self._hear_counts(str(said["who"]), *(int(count) for count in said["counts"]))
+        elif "progress" in said:
+            self.progress(float(said["progress"]))
+        elif "note" in said:
+            key, value = said["note"]
+            self.note(str(key), value)
+        elif "end" in said:
+            self.stack.ground(OTHER)
+            self.heard = said["end"] if said["end"] in ENDINGS else None
+        return None
+
+    def _hear_counts(self, who: str, tokens: int, steps: int) -> None:
+        before_tokens, before_steps = self._counted.get(who, (0, 0))
+        self._counted[who] = tokens, steps
+        self.count(max(0, tokens - before_tokens), max(0, steps - before_steps))
+
+    def _answer(self, number: object) -> Mapping[str, object]:
+        outlook, budget = self.outlook, self.budget
+        return {
+            "answer": number,
+            "footprint": self.reckoning()[1].as_dict(),
+            "power_w": self.power_w(),
+            "over_budget": self.over_budget,
+            "budget": budget.as_dict() if budget else None,
+            "outlook": outlook.as_dict() if outlook else None,
+        }
