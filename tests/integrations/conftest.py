@@ -25,10 +25,10 @@ def ledger():
 
 @pytest.fixture
 def settings(ledger, tmp_path):
-    """A tracker's settings: a sensor that reads 50 W every 20 ms, and a ledger in memory."""
+    """A tracker's settings: a sensor that reads 50 W every 50 ms, and a ledger in memory."""
     return {
         "machine": Machine("m1", "a test", (), 4, 8e9), "site": "fra", "ledger": ledger, "home": tmp_path / "home",
-        "interval_s": 0.02, "sensors": [Replay.steady(STEADY_W)],
+        "interval_s": 0.05, "sensors": [Replay.steady(STEADY_W)],
     }  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def test_a_training_is_one_attempt_with_its_phases(make, settings, attempts, pha
 
 @pytest.mark.parametrize("way", ["callbacks", "attach"])
 def test_trackers_of_the_user_see_our_figures(make, settings, way):
-    watcher = Watcher()
+    watcher = Watcher(lambda step: time.sleep(0.02))
     if way == "callbacks":
         trainer = make(watcher, LowcarbCallback(**settings))
     else:
@@ -104,7 +104,6 @@ def test_trackers_of_the_user_see_our_figures(make, settings, way):
     assert sorted(energies_kwh) == energies_kwh
     assert watcher.logs[-1].keys() >= KEYS
     assert watcher.logs[-1]["lowcarb/power_w"] == pytest.approx(50.0)
-    assert watcher.logs[-1]["lowcarb/measured_share"] == 1.0
 
 
 def test_the_state_file_of_a_checkpoint_has_them_too(make, settings, tmp_path):
@@ -293,14 +292,6 @@ def test_a_fault_of_ours_does_not_reach_the_training(make, settings, attempts, m
     trainer.train()
 
     assert 6 == trainer.state.global_step
-
-
-SCRIPT = """
-import sys, transformers
-from pathlib import Path
-sys.path.insert(0, {folder!r})
-import pytest
-"""
 
 
 def test_importing_the_package_loads_no_framework():

@@ -134,12 +134,12 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], object]], None]:
-    """Waits until something holds, and fails after two seconds."""
+    """Waits until something holds, and fails after six seconds."""
 
     def wait(holds: Callable[[], object]) -> None:
-        end = time.monotonic() + 2.0
+        end = time.monotonic() + 6.0
         while not holds():
-            assert time.monotonic() < end, "did not come about within 2 s"
+            assert time.monotonic() < end, "did not come about within 6 s"
             time.sleep(0.002)
 
     return wait

@@ -1,14 +1,12 @@
-"""The power of the whole machine: ACPI meters, IPMI through a fake ipmitool, Redfish through a server on this machine."""
+"""Power of the whole machine: ACPI meters, IPMI through a fake ipmitool, Redfish through a server on this machine."""
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 from base64 import b64decode
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -180,13 +178,14 @@ READING = """
     Sampling period:                          00000001 Seconds.
     Power reading state is:                   {state}
 """
+ACTIVE = READING.format(watts=220, state="activated")
 
 
 @pytest.fixture
 def bmc(tmp_path):
     """Makes a /dev with a controller, and an environment whose PATH has an ipmitool that prints this."""
 
-    def build(printed=READING.format(watts=220, state="activated"), code=0, tool=True):
+    def build(printed=ACTIVE, code=0, *, tool=True):
         (tmp_path / "dev").mkdir()
         (tmp_path / "dev" / "ipmi0").touch()
         program = tmp_path / "ipmitool"
@@ -241,13 +240,11 @@ def test_without_ipmitool_it_is_told_what_to_install(bmc):
         find_ipmi(environ, dev_root=dev)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
 def test_a_controller_that_may_not_be_opened_comes_with_a_remedy(bmc):
     environ, dev = bmc()
-    (dev / "ipmi0").chmod(0)
 
     with pytest.raises(SensorUnavailable) as caught:
-        find_ipmi(environ, dev_root=dev)
+        find_ipmi(environ, dev_root=dev, may_open=lambda device: False)
 
     assert 'KERNEL=="ipmi*"' in caught.value.remedy
 
@@ -266,7 +263,7 @@ def controller(body, status=200, headers=()):
     got = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802  # http.server's own name
+        def do_GET(self):
             got.append(dict(self.headers))
             self.send_response(status)
             for name, value in headers:
@@ -327,7 +324,7 @@ def test_without_them_none_are_sent():
         ({"PowerWatts": {"Reading": True}}, 200, "tells no power"),
         ({"PowerWatts": {"Reading": -1}}, 200, "tells no power"),
         (b'{"PowerWatts": {"Reading": NaN}}', 200, "tells no power"),
-        (b"[" * 50_000, 200, "redfish|recursion"),
+        (b"[" * 50_000, 200, "no JSON"),
         (b"<html>", 200, "no JSON"),
         (b"\xff\xfe", 200, "no JSON"),
         (b" " * 1_000_002, 200, "does not come to an end"),
@@ -338,7 +335,7 @@ def test_without_them_none_are_sent():
 def test_an_answer_without_a_power_is_told_without_the_password(body, status, reason):
     with (
         controller(body, status) as (url, _),
-        pytest.raises((SensorUnavailable, RecursionError), match=reason) as caught,
+        pytest.raises(SensorUnavailable, match=reason) as caught,
     ):
         redfish(url, **NAMED)
 
@@ -402,10 +399,3 @@ def test_nothing_is_asked_unless_a_resource_is_named(environ):
         find_redfish(environ)
 
     assert "" == caught.value.remedy
-
-
-def test_no_module_of_the_network_is_loaded_for_those_who_do_not_ask():
-    source = Path(find_redfish.__code__.co_filename).read_text()
-
-    assert "\nimport ssl" not in source
-    assert "\nfrom urllib.request" not in source

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -18,16 +20,59 @@ A100 = Device(id="a100-sxm4-80gb", name="NVIDIA A100 SXM4 80GB", kind="gpu", tdp
 
 @pytest.fixture
 def find(procfs, nvml, catalogue, tmp_path):
-    def found(sysfs_root=None, gpus=(), environ=None, **facts):
-        return find_sensors(
-            catalogue(KNOWN, devices={"NVIDIA A100-SXM4-80GB": A100}),
-            sysfs_root=sysfs_root or tmp_path / "empty",
-            proc_root=procfs(**facts),
-            environ=environ or {},
-            nvml=nvml(*gpus, broken=not gpus),
-        )
+    opened = []
 
-    return found
+    def found(sysfs_root=None, gpus=(), environ=None, cards=None, **facts):
+        opened.append(
+            find_sensors(
+                catalogue(KNOWN, devices={"NVIDIA A100-SXM4-80GB": A100}),
+                sysfs_root=sysfs_root or tmp_path / "empty",
+                proc_root=procfs(**facts),
+                dev_root=tmp_path / "dev",
+                environ=environ or {},
+                nvml=nvml(*gpus, broken=not gpus) if cards is None else cards,
+            )
+        )
+        return opened[-1]
+
+    yield found
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def sysfs(tmp_path):
+    """Adds files below the sysfs root that `powercap` makes: `{path: content}`."""
+
+    def add(files):
+        for name, content in files.items():
+            path = tmp_path / "sys" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{content}\n")
+        return tmp_path / "sys"
+
+    return add
+
+
+def card(chip="0x74a1", vram=192 * BYTES_PER_GIB, number=0):
+    """The files of an AMD GPU that draws 40 W."""
+    device = f"class/drm/card{number}/device"
+    return {
+        f"{device}/vendor": "0x1002",
+        f"{device}/device": chip,
+        f"{device}/uevent": f"PCI_SLOT_NAME=0000:0{number + 1}:00.0",
+        f"{device}/product_name": "AMD Instinct MI300X",
+        f"{device}/mem_info_vram_total": int(vram),
+        f"{device}/hwmon/hwmon0/power1_average": 40_000_000,
+    }
+
+
+METER = {"class/hwmon/hwmon1/name": "power_meter", "class/hwmon/hwmon1/power1_average": 90_000_000}
+BATTERY = {
+    "class/power_supply/BAT0/type": "Battery",
+    "class/power_supply/BAT0/status": "Discharging",
+    "class/power_supply/BAT0/power_now": 20_000_000,
+}
 
 
 def names(found):
@@ -76,11 +121,90 @@ def test_a_gpu_that_answers_nothing_is_among_the_missing(find):
     assert "GPU-b" in str(found.missing[0])
 
 
+def test_amd_gpus_are_found_beside_the_models(find, sysfs):
+    found = find(sysfs(card()))
+
+    assert ["amd", "cpu-model", "dram-model"] == names(found)
+    assert ["AMD Instinct MI300X"] == [gpu.name for gpu in found.gpus]
+    assert ["nvml", "rapl"] == [missing.sensor for missing in found.missing]
+
+
+def test_gpus_of_both_makers_are_in_one_list(find, sysfs):
+    found = find(sysfs(card()), gpus=[{"uuid": "GPU-a"}])
+
+    assert ["nvml", "amd", "cpu-model", "dram-model"] == names(found)
+    assert ["NVIDIA A100-SXM4-80GB", "AMD Instinct MI300X"] == [gpu.name for gpu in found.gpus]
+
+
+def test_a_package_with_a_gpu_inside_is_read_where_rapl_is_not(find, sysfs):
+    found = find(sysfs(card("0x164e", vram=BYTES_PER_GIB / 2)))
+
+    assert ["amd-apu", "dram-model"] == names(found)
+    assert ["nvml", "rapl"] == [missing.sensor for missing in found.missing]
+    assert () == found.gpus
+
+
+def test_a_package_with_a_gpu_inside_is_not_counted_twice(find, powercap, sysfs):
+    powercap({"intel-rapl:0": PACKAGE})
+
+    assert ["rapl", "dram-model"] == names(find(sysfs(card("0x164e", vram=BYTES_PER_GIB / 2))))
+
+
+def test_a_socket_that_holds_everything_leaves_nothing_to_model(find, powercap, sysfs):
+    powercap({"intel-rapl:0": PACKAGE})
+
+    assert ["amd"] == names(find(sysfs(card("0x74a0"))))
+
+
+def test_the_whole_machine_is_a_check_by_one_sensor_only(find, sysfs):
+    sysfs(BATTERY)
+    battery, board = find(sysfs({})), find(sysfs(METER))
+
+    assert ["cpu-model", "dram-model", "battery"] == names(battery)
+    assert ["cpu-model", "dram-model", "board"] == names(board)
+    assert [False, False, True] == [channel.check for one in board.sensors for channel in one.channels()]
+
+
+def test_what_the_machine_has_but_does_not_tell_comes_with_a_remedy(find, sysfs):
+    found = find(sysfs({**BATTERY, "class/power_supply/BAT0/status": "Charging"}))
+
+    assert ["nvml", "rapl", "battery"] == [missing.sensor for missing in found.missing]
+    assert all(missing.remedy for missing in found.missing)
+
+
+def test_redfish_is_asked_only_where_the_user_asks(find, sysfs):
+    found = find(sysfs(METER), environ={"LOWCARB_REDFISH_URL": "ftp://bmc/"})
+
+    assert ["nvml", "rapl", "redfish"] == [missing.sensor for missing in found.missing]
+    assert ["cpu-model", "dram-model", "board"] == names(found)
+
+
+def test_a_finder_that_fails_in_a_new_way_spoils_no_other(find, powercap, sysfs):
+    class Surprise:
+        NVMLError = ()
+
+        def nvmlInit(self):  # noqa: N802  # NVML's own name
+            raise ZeroDivisionError("in the driver")
+
+    powercap({"intel-rapl:0": PACKAGE, "intel-rapl:0:0": DRAM})
+    found = find(sysfs(METER), cards=Surprise())
+
+    assert ["rapl", "board"] == names(found)
+    (missing,) = found.missing
+    assert ("nvml", True) == (missing.sensor, "ZeroDivisionError: in the driver" in missing.reason)
+
+
+def test_no_module_of_the_network_is_loaded_for_those_who_do_not_ask():
+    program = "import sys, lowcarb.sensors.find; print({'ssl', 'urllib.request', 'amdsmi'} & set(sys.modules))"
+
+    assert "set()\n" == subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
+
+
 def test_the_environment_can_move_sysfs(catalogue, powercap, nvml, procfs):
     root = powercap({"intel-rapl:0": PACKAGE})
     environ = {"LOWCARB_SYSFS_ROOT": str(root)}
 
-    found = find_sensors(catalogue(), environ=environ, proc_root=procfs(), nvml=nvml(broken=True))
+    found = find_sensors(catalogue(), environ=environ, proc_root=procfs(), dev_root=root, nvml=nvml(broken=True))
 
     assert names(found) == ["rapl", "dram-model"]
 

@@ -415,3 +415,25 @@ def test_no_mixture_of_faults_reaches_the_program(some, sink_error):
 
     assert 0.0 <= energy.energy_j.low <= energy.energy_j.high <= 0.03 * (100.0 + 18.0) * 1.001
     assert len(energy.devices) == 2
+
+
+def test_a_sensor_that_hangs_in_the_middle_of_a_run_is_left_behind(started, until):
+    stuck = Replay.steady(10.0, [Fault("hang", 0.2)], device="stuck-0", name="stuck")
+    meter = started([stuck, Replay.steady(50.0, name="fine")], interval_s=0.05)
+    until(lambda: any(fault.startswith("stuck: no answer for more than 1 s") for fault in meter.faults()))
+    count = sum(reading.channel == "fine:replay-0" for reading in meter.readings)
+    until(lambda: sum(reading.channel == "fine:replay-0" for reading in meter.readings) > count + 3)
+    began = time.monotonic()
+    meter.stop()
+
+    assert time.monotonic() - began < 2.0
+    assert "stuck: no answer by the end (1 ×)" in meter.faults()
+
+
+def test_a_sensor_that_comes_back_from_a_hang_is_read_again(started, until):
+    stuck = Replay.steady(10.0, [Fault("hang", 0.2, 0.5)], name="stuck")
+    meter = started([stuck], interval_s=0.05)
+    until(lambda: any("no answer" in fault for fault in meter.faults()))
+    stuck.close()
+    count = len(meter.readings)
+    until(lambda: len(meter.readings) > count + 3)

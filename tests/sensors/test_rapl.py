@@ -51,16 +51,35 @@ def test_two_sockets_are_two_devices_each_with_its_dram(powercap):
     assert devices(find_rapl(root)) == ["package-0", "package-0-dram", "package-1", "package-1-dram"]
 
 
-def test_psys_is_left_out_beside_a_package_that_it_contains(powercap):
-    root = powercap({"intel-rapl:0": PACKAGE, "intel-rapl:1": PSYS})
+def test_psys_beside_a_package_that_it_contains_is_a_check_and_in_no_total(powercap):
+    root = powercap({"intel-rapl:0": PACKAGE, "intel-rapl:0:0": DRAM, "intel-rapl:1": PSYS})
+    sensor = find_rapl(root)
 
-    assert devices(find_rapl(root)) == ["package-0"]
+    readings = list(sensor.read(0.0))
+    for zone in ("intel-rapl:0", "intel-rapl:0:0", "intel-rapl:1"):
+        set_uj(root, zone, 15_000_000)
+    readings += sensor.read(1.0)
+    energy = integrate(sensor.channels(), readings, 0.0, 1.0, 1.0)
+
+    assert [("package-0", False), ("package-0-dram", False), ("psys", True)] == [
+        (channel.device, channel.check) for channel in sensor.channels()
+    ]
+    assert 20.0 == energy.energy_j.mid
+    assert [("psys", 10.0)] == [(check.device, check.energy_j.mid) for check in energy.checks]
+
+
+def test_a_locked_or_dead_psys_is_done_without(powercap):
+    zones = {"intel-rapl:0": PACKAGE, "intel-rapl:1": PSYS}
+
+    assert ["package-0"] == devices(find_rapl(powercap(zones), read_text=denied("intel-rapl:1")))
+    zones["intel-rapl:1"] = {**PSYS, "energy_uj": 0}
+    assert ["package-0"] == devices(find_rapl(powercap(zones)))
 
 
 def test_psys_is_read_where_there_is_no_package(powercap):
     (channel,) = find_rapl(powercap({"intel-rapl:0": PSYS})).channels()
 
-    assert (channel.device, channel.kind) == ("psys", "machine")
+    assert (channel.device, channel.kind, channel.check) == ("psys", "machine", False)
 
 
 def test_core_and_uncore_are_read_where_nothing_contains_them(powercap):

@@ -150,7 +150,7 @@ def test_signals_are_passed_on_and_the_command_ends_in_its_own_time(home, progra
 
 def test_a_killed_parent_leaves_a_journal_that_can_be_recovered(home):
     parent = start_parent(home, CARELESS)
-    time.sleep(0.5)
+    time.sleep(1.3)
     children = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(parent.pid)], capture_output=True, text=True, check=True
     )

@@ -57,14 +57,19 @@ def guard():
     return Guard()
 
 
+def put(journal, readings, tokens=0, steps=0, at_s=None, cpu_s=1.0):
+    """Write readings, at the time of the latest of them."""
+    journal.write(readings, tokens, steps, at_s or max(reading.at_s for reading in readings), cpu_s)
+
+
 def written(path, header, guard=None):
     journal = Journal(guard or Guard())
     journal.open(path, header)
     journal.mark("train", 102.0, 2.0)
     for reading in READINGS:
-        journal.write([reading])
+        put(journal, [reading])
     journal.add({"note": ["loss", 0.5]})
-    journal.add({"counts": [10, 2], "at_s": 109.0, "cpu_s": 5.0})
+    put(journal, [], 10, 2, 109.0, 5.0)
     journal.end({"end": "done", "at_s": 109.5, "cpu_s": 5.5, "faults": ["f"], "meter_cpu_s": 0.1})
     return journal
 
@@ -87,7 +92,7 @@ def test_what_was_written_is_read_back(path, header):
 def test_a_value_that_is_not_finite_comes_back_as_not_a_number(path, header):
     journal = Journal(Guard())
     journal.open(path, header)
-    journal.write([Reading(100.0, "c0", float("inf")), Reading(100.0, "nobody", 1.0)])
+    put(journal, [Reading(100.0, "c0", float("inf")), Reading(100.0, "nobody", 1.0)])
 
     (reading,) = read_journal(path).readings
     assert reading.value != reading.value
@@ -104,7 +109,7 @@ def test_the_file_is_for_the_user_only_and_each_line_is_json(path, header):
 def test_a_written_line_is_in_the_file_at_once(path, header):
     journal = Journal(Guard())
     journal.open(path, header)
-    journal.write(READINGS[:3])
+    put(journal, READINGS[:3])
 
     assert len(read_journal(path).readings) == 3
 
@@ -135,14 +140,17 @@ GARBAGE = [
     b"null",
     b'"text"',
     b"12",
-    b'{"readings": [[1.0, 99, 2.0]]}',
-    b'{"readings": [[1.0, -1, 2.0]]}',
-    b'{"readings": [[1e999, 0, 2.0]]}',
+    b'{"readings": [[101.0, 99, 2.0]], "counts": [1, 1], "at_s": 101.0, "cpu_s": 0}',
+    b'{"readings": [[101.0, -1, 2.0]], "counts": [1, 1], "at_s": 101.0, "cpu_s": 0}',
+    b'{"readings": [[1e999, 0, 2.0]], "counts": [1, 1], "at_s": 101.0, "cpu_s": 0}',
+    b'{"readings": [[1e12, 0, 2.0]], "counts": [1, 1], "at_s": 101.0, "cpu_s": 0}',
+    b'{"readings": [], "counts": [1, 1], "at_s": 1e12, "cpu_s": 0}',
+    b'{"readings": [[101.0, 0, 2.0]]}',
     b'{"readings": 5}',
     b'{"phase": "x"}',
     b'{"phase": "x", "at_s": NaN, "cpu_s": 0}',
-    b'{"counts": [1], "at_s": 101.0, "cpu_s": 0}',
-    b'{"counts": ["a", "b"], "at_s": 101.0, "cpu_s": 0}',
+    b'{"readings": [], "counts": [1], "at_s": 101.0, "cpu_s": 0}',
+    b'{"readings": [], "counts": ["a", "b"], "at_s": 101.0, "cpu_s": 0}',
     b'{"note": [1, 2, 3]}',
     b'{"other": 1, "at_s": 101.0, "cpu_s": 0}',
     b"[" * 100_000,
@@ -201,17 +209,17 @@ def test_a_missing_journal_and_one_of_a_newer_format_are_ledger_errors(path, hea
 def test_while_the_disk_refuses_lines_wait_and_then_follow_whole(path, header, guard):
     journal = Journal(guard)
     journal.open(path, header)
-    journal.write(READINGS[:2])
+    put(journal, READINGS[:2])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         # A quota that cuts a line in two: the next write ends in its middle, and the following ones fail whole.
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
-        for reading in READINGS[2:6]:
-            journal.write([reading])
+        for number, reading in enumerate(READINGS[2:6]):
+            put(journal, [reading], at_s=102.0 + number)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not path.read_bytes().endswith(b"\n")
-    journal.write(READINGS[6:])
+    put(journal, READINGS[6:], at_s=110.0)
     record = read_journal(path)
 
     assert sorted(record.readings, key=str) == sorted(READINGS, key=str)
@@ -225,9 +233,9 @@ def test_a_place_that_cannot_be_written_at_first_is_tried_again(path, header, ho
     journal = Journal(guard)
     journal.mark("train", 101.0, 1.0)
     journal.open(path, header)
-    journal.write(READINGS[:2])
+    put(journal, READINGS[:2])
     home.unlink()
-    journal.write(READINGS[2:])
+    put(journal, READINGS[2:])
     record = read_journal(path)
 
     assert record.header == header
@@ -239,7 +247,7 @@ def test_a_descriptor_that_went_away_is_a_fault_and_no_error(path, header, guard
     journal = Journal(guard)
     journal.open(path, header)
     os.close(journal._descriptor)
-    journal.write(READINGS)
+    put(journal, READINGS)
     journal.end({"end": "done", "at_s": 110.0, "cpu_s": 1.0})
 
     assert any("Bad file descriptor" in fault for fault in guard.faults())
@@ -250,11 +258,11 @@ def test_lines_that_wait_are_so_many_at_most_and_the_header_stays(path, header, 
     home.touch()
     journal = Journal(guard)
     journal.open(path, header)
-    for reading in READINGS:
-        journal.write([reading])
+    for number, reading in enumerate(READINGS):
+        put(journal, [reading], at_s=101.0 + number)
     home.unlink()
-    journal.write([])
+    put(journal, [], at_s=130.0)
     record = read_journal(path)
 
     assert record.header == replace(header)
-    assert [reading.at_s for reading in record.readings] == [reading.at_s for reading in READINGS[-4:]]
+    assert [reading.at_s for reading in record.readings] == [reading.at_s for reading in READINGS[-3:]]

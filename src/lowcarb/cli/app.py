@@ -30,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("doctor")(doctor.doctor)
+app.command("detect", hidden=True)(doctor.doctor)  # what others call it
 app.command("forecast")(forecast.forecast)
 app.command(
     "track",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
@@ -37,6 +37,8 @@ PACKAGES = ("torch", "transformers", "tokenizers", "sentence-transformers", "gt-
 USUAL_SECONDS = 2.0
 """Long enough for a counter and a model to show a figure, short enough to wait for."""
 MOST_SECONDS = 3600.0
+NEVER_OFF = ("cpu", "dram", "machine")
+"""Kinds of devices that are on while this program runs."""
 WHOLE_PACKAGES = ("rapl", "amd-apu")
 """Sensors that count all of a processor, whoever uses it."""
 
@@ -68,18 +70,24 @@ def diagnosis(environ: Mapping[str, str], seconds: float) -> dict[str, Any]:
         test = self_test(found, seconds) if seconds > 0.0 else None
     finally:
         found.close()
-    around, files, fault = look_around(environ), _files(environ), amdsmi_fault()
+    around = look_around(environ, sysfs_root=Path(environ.get("LOWCARB_SYSFS_ROOT", "/sys")))
+    files, fault = _files(environ), amdsmi_fault()
     return {
         "machine": machine_as_dict(machine),
         "measurable": any(channel.basis == "measured" and not channel.check for _, channel in channels),
         "interval_s": USUAL_INTERVAL_S,
         "channels": [_channel_as_dict(sensor, channel) for sensor, channel in channels],
         "missing": [{"sensor": m.sensor, "reason": m.reason, "remedy": m.remedy} for m in found.missing],
-        "self_test": None if test is None else _test_as_dict(test),
+        "self_test": None if test is None else _test_as_dict(test, [channel for _, channel in channels]),
         "processor": _processor_as_dict(found.processor),
         "surroundings": asdict(around) | {"amdsmi_fault": fault},
         "files": files,
-        "warnings": [*_warnings(found, around), *_file_warnings(files, around), *_amdsmi_warnings(fault)],
+        "warnings": [
+            *_test_warnings(test),
+            *_warnings(found, around),
+            *_file_warnings(files, around),
+            *_amdsmi_warnings(fault),
+        ],
         "packages": {name: _version(name) for name in PACKAGES},
     }
 
@@ -93,14 +101,17 @@ def _channel_as_dict(sensor: Sensor, channel: Channel) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _test_as_dict(test: SelfTest) -> dict[str, Any]:
+def _test_as_dict(test: SelfTest, channels: Sequence[Channel]) -> dict[str, Any]:
     duration_s = test.energy.duration_s
+    lags_s = {(one.device, one.check): _usual_lag_s(one) for one in reversed(channels)}
     return {
         "duration_s": duration_s,
         "interval_s": test.interval_s,
-        "devices": [_device_as_dict(device, duration_s) for device in test.energy.devices],
+        "devices": [
+            _device_as_dict(device, duration_s, lags_s[device.device, False]) for device in test.energy.devices
+        ],
         "checks": [
-            _device_as_dict(one.whole, duration_s)
+            _device_as_dict(one.whole, duration_s, lags_s[one.whole.device, True])
             | {"contains": list(one.parts), "contained_w": one.parts_w.as_dict(), "agrees": one.agrees}
             for one in test.agreements
         ],
@@ -112,7 +123,12 @@ def _test_as_dict(test: SelfTest) -> dict[str, Any]:
     }
 
 
-def _device_as_dict(device: DeviceEnergy, duration_s: float) -> dict[str, Any]:
+def _usual_lag_s(channel: Channel) -> float:
+    """How far readings lag at the usual interval [s]; the test may be read more often."""
+    return max(channel.resolution_s, USUAL_INTERVAL_S if channel.quantity == "power" else 0.0)
+
+
+def _device_as_dict(device: DeviceEnergy, duration_s: float, lag_s: float) -> dict[str, Any]:
     return {
         "device": device.device,
         "kind": device.kind,
@@ -120,7 +136,7 @@ def _device_as_dict(device: DeviceEnergy, duration_s: float) -> dict[str, Any]:
         "power_w": power_w(device, duration_s).as_dict(),
         "coverage": device.coverage,
         "resolution_s": device.resolution_s,
-        "resolves_from_s": RESOLVED_FROM * max(device.resolution_s, 0.0),
+        "resolves_from_s": RESOLVED_FROM * lag_s,
         "faults": list(device.faults),
     }
 
@@ -142,16 +158,32 @@ def _files(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
         directory = home(environ)
     except LedgerError as error:
-        return facts | {"directory": None, "ledger": None, "journals": None, "writable": False, "problem": str(error)}
-    there = next(path for path in (directory, *directory.parents) if path.exists())
+        nothing = dict.fromkeys(("directory", "ledger", "journals", "lasting", "with_the_system"))
+        return facts | nothing | {"writable": False, "problem": str(error)}
+    there = next(path for path in (directory, *directory.parents) if _is_seen(path))
     return facts | {
         "directory": str(directory),
         "ledger": str(directory / LEDGER_FILE),
         "journals": str(directory / JOURNALS),
         "writable": there.is_dir() and os.access(there, os.W_OK | os.X_OK),
         "lasting": Path(tempfile.gettempdir()) not in directory.parents,
+        "with_the_system": there.stat().st_dev == Path("/").stat().st_dev,
         "problem": None,
     }
+
+
+def _is_seen(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _test_warnings(test: SelfTest | None) -> Iterable[str]:
+    """What was read but cannot be."""
+    for device in () if test is None else (*test.energy.devices, *test.energy.checks):
+        if device.kind in NEVER_OFF and device.coverage > 0.0 and device.energy_j.high == 0.0:
+            yield f"{device.device} by {device.sensor} gave 0 W, as nothing that runs can: its counter stands still"
 
 
 def _warnings(found: Found, around: Surroundings) -> Iterable[str]:
@@ -185,9 +217,9 @@ def _file_warnings(files: Mapping[str, Any], around: Surroundings) -> Iterable[s
         yield f"{files['directory']} cannot be written, so nothing is kept: set LOWCARB_HOME to a directory that can"
     elif not files["lasting"]:
         yield f"{files['directory']} is a temporary directory, which may not last: set LOWCARB_HOME"
-    elif around.container is not None:
+    elif around.container is not None and files["with_the_system"]:
         yield (
-            f"unless {files['directory']} is a mounted volume, what is measured goes with the container: mount one "
+            f"{files['directory']} is a part of this container, and what is measured may go with it: mount a volume "
             "and set LOWCARB_HOME to it"
         )
 

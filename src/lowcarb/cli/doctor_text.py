@@ -52,7 +52,7 @@ def _tested(test: Mapping[str, Any]) -> None:
         [
             (
                 d["device"], f"{d['power_w']['mid']:.1f}", f"{d['power_w']['low']:.1f} and {d['power_w']['high']:.1f}",
-                d["power_w"]["basis"], f"{d['coverage'] * PERCENT:.0f} %", f"{d['resolves_from_s']:g} s",
+                d["power_w"]["basis"], f"{d['coverage'] * PERCENT:.0f} %", _length(d["resolves_from_s"]),
                 "; ".join(d["faults"]) or "none",
             )
             for d in (*test["devices"], *test["checks"])
@@ -69,6 +69,10 @@ def _tested(test: Mapping[str, Any]) -> None:
         f"Metering itself takes {cost['cpu_s_per_hour']:.1f} s of processor time an hour, so about "
         f"{joules['mid']:.0f} J ({joules['low']:.0f} to {joules['high']:.0f}, {joules['basis']})."
     )
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds else "any length"
 
 
 def _verdict(check: Mapping[str, Any]) -> str:
@@ -90,7 +94,7 @@ def _around(document: Mapping[str, Any]) -> None:
     inside = [
         f"{around['container']} container" if around["container"] else "",
         f"virtual machine{' at ' + around['cloud'] if around['cloud'] else ''}" if processor["virtual"] else "",
-        f"SLURM job {around['job']['id']}" if around["job"] else "",
+        _job(around["job"]) if around["job"] else "",
     ]
     _line(f"inside: {', '.join(part for part in inside if part) or 'nothing that is seen'}")
     for name, value in around["choices"].items():
@@ -99,6 +103,12 @@ def _around(document: Mapping[str, Any]) -> None:
         _line(f"ledger: {files['ledger']}, journals: {files['journals']}")
     if not files["home_is_set"]:
         _line("HOME is not set")
+
+
+def _job(job: Mapping[str, Any]) -> str:
+    held = [f"{job['cpus']} threads" if job["cpus"] else "", f"GPUs {job['gpus']}" if job["gpus"] else ""]
+    parts = ", ".join(part for part in held if part)
+    return f"SLURM job {job['id']}" + (f" ({parts})" if parts else "")
 
 
 def _line(text: str) -> None:

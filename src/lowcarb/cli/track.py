@@ -103,6 +103,7 @@ def _document(name: str, outcome: Outcome) -> dict[str, object]:
             }
             for p in outcome.phases
         ],
+        "meter": {"cost_cpu_s": outcome.meter_cpu_s},
         "outlook": outcome.outlook.as_dict() if outcome.outlook else None,
     }  # fmt: skip
 
@@ -115,4 +116,6 @@ def _print(outcome: Outcome, site: str | None) -> None:
         say("        nobody said where this ran: --site fra, say, narrows the carbon")
     if outcome.status == "over_budget":
         say("ended   its budget was used up; what was done until then is kept")
+    if outcome.meter_cpu_s is not None:
+        say(f"meter   {outcome.meter_cpu_s:.2g} s of processor time went into metering")
     say(f"kept as {outcome.attempt_id}: lowcarb ledger show {outcome.attempt_id}")

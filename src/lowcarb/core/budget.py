@@ -13,6 +13,9 @@ and not in the rate. r_i is the rate over the i-th of n <= 8 stretches between t
 progress; t is Student's for eight times out of ten. This is the prediction interval of one more stretch: the rest is
 taken to go like a stretch that has not been seen, which errs wide where stretches are independent and allows for some
 drift. What `now` itself is uncertain by, sensor and site, is common to all stretches and scales the total.
+
+No formula knows what has not begun. Where later work draws otherwise than all that was seen, as before the first
+evaluation or where sequences grow longer, the outlook is wrong by as much, and its interval does not say so.
 """
 
 from __future__ import annotations

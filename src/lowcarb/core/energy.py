@@ -317,6 +317,24 @@ def without(energy: Energy, kinds: Iterable[str]) -> Energy:
     return Energy(energy.duration_s, tuple(d for d in energy.devices if d.kind not in left_out), energy.checks)
 
 
+def metering_j(energy: Energy, meter_cpu_s: float | None, threads: int) -> Estimate | None:
+    """Energy that metering itself took [J]: the processors', by its share of the processor time that there was.
+
+    Args:
+        energy: of the run.
+        meter_cpu_s: processor time of metering [s]; None where nobody counted it.
+        threads: logical processors that there were.
+    """
+    processors = [device.energy_j for device in energy.devices if device.kind == "cpu"]
+    if meter_cpu_s is None or not processors or energy.duration_s <= 0:
+        return None
+    drawn = total(processors)
+    share = min(1.0, meter_cpu_s / (energy.duration_s * max(1, threads)))
+    # One logical processor at work may draw all that an otherwise idle machine draws.
+    most = min(1.0, meter_cpu_s / energy.duration_s)
+    return Estimate(0.0, drawn.mid * share, drawn.high * most, "modelled")
+
+
 def energy_as_dict(energy: Energy) -> dict[str, object]:
     """The JSON form of an energy: what the ledger keeps, and what any site can be applied to later."""
     return {

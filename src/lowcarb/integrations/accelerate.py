@@ -7,7 +7,8 @@
     accelerator.end_training()
 
 Each `accelerator.log` then carries our figures too, to all trackers that stand after ours. The loop is the user's own:
-phases, tokens and budgets are told by the verbs of `meter.tracker`, which is an ordinary `lowcarb` tracker.
+it tells of phases and budgets by `meter.tracker`, and of tokens by `meter.tokens`. A run that raises ends as failed at
+the exit of the program; attempts are one run where they are given one `key`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Unpack
 
 from accelerate.tracking import GeneralTracker
 
-from lowcarb.integrations.training import TRAIN, UNNAMED, Training, event, joining, run_key
+from lowcarb.integrations.training import TRAIN, UNNAMED, event, figures_of, joining
 from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.plan import Settings
 from lowcarb.tracker.track import Tracker, track
@@ -45,16 +46,18 @@ class LowcarbTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is not
         super().__init__()
         self._settings = joining(settings)
         self._guard = Guard()
-        key = run_key(run_name, self._settings.get("key"), None)
-        with_key: Settings = {**self._settings, "key": key}
-        self._tracker = track(run_name, **with_key)
-        self._training: Training | None = None
-        self._step = 0
+        self._tracker = track(run_name, **self._settings)
+        self._step = self._tokens = 0
 
     @property
     def tracker(self) -> Tracker:
-        """The meter, with all its verbs."""
+        """The meter itself, with its verbs: `turn_to`, `phase`, `progress`, `check_budget`, and so on."""
         return self._tracker
+
+    def tokens(self, count: int) -> None:
+        """Count so many more tokens as trained on, for the ledger and for what is logged."""
+        self._tokens += count
+        self._tracker.tokens(count)
 
     @event
     def start(self) -> None:
@@ -74,7 +77,7 @@ class LowcarbTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is not
         if step is not None and step > self._step:
             self._tracker.steps(step - self._step)
             self._step = step
-        values.update(figures_of(self._tracker, 0))
+        values.update(figures_of(self._tracker, self._tokens))
 
     @event
     def finish(self) -> None:

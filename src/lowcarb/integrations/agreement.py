@@ -31,36 +31,38 @@ def is_distributed() -> bool:
 
 
 class Agreement:
-    """An agreement of all processes of this training, made by `agree`. Raises what torch.distributed raises."""
+    """An agreement of all processes of this training, made by `agree`. Raises what torch.distributed raises, once."""
 
     def __init__(self, group: Any) -> None:
         self._group = group
         self._said: Any = None
         self._round: Any = None
-        self._reached = False
+        self._reached = self._broken = False
 
     def step(self, *, reached: bool) -> bool:
         """To be called after each step: whether all have to stop now, since one had seen it reached a step ago."""
         import torch  # noqa: PLC0415  # as above
         import torch.distributed as dist  # noqa: PLC0415  # as above
 
+        if self._broken or self._reached:
+            return self._reached
+        # Rounds are matched by their order: who has missed one may take part in none after it.
+        self._broken = True
         if self._round is not None:
             self._round.wait()
-            self._reached |= bool(self._said.item())
-        if self._reached:
-            self._round = None
-        else:
-            self._said = torch.tensor([int(reached)])
+            self._reached = bool(self._said.item())
+        self._said, self._round = torch.tensor([int(reached)]), None
+        if not self._reached:
             self._round = dist.all_reduce(self._said, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
+        self._broken = False
         return self._reached
 
     def close(self) -> None:
         """Part, where all have come to the end; after a failure nobody may be waited for, so leave it be."""
         import torch.distributed as dist  # noqa: PLC0415  # as above
 
-        if self._round is not None:
+        if self._round is not None and not self._broken:
             self._round.wait()
-            self._round = None
         if dist.is_initialized():
             dist.destroy_process_group(self._group)
 

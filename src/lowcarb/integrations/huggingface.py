@@ -34,7 +34,7 @@ from lowcarb.integrations.training import (
     event,
     joining,
     run_key,
-)  # fmt: skip
+)
 from lowcarb.ledger.base import Status
 from lowcarb.tracker.ending import status_of
 from lowcarb.tracker.guard import Guard
@@ -92,12 +92,11 @@ class LowcarbCallback(TrainerCallback):  # type: ignore[misc]  # transformers is
         training = self._training
         if training is not None:
             self._tokens_before = state.num_input_tokens_seen if _counts_tokens(args) else None
-            for key, value in _facts(args, state, model).items():
-                training.tracker.note(key, value)
+            self._guard.run("notes", lambda: training.note(_facts(args, state, model)), None)
             # Not as an ExportableState: that would be made anew from the file, without sensors and in the last place.
             state.stateful_callbacks[SAVED_AS] = {"args": {}, "attributes": {"key": self._key}}
             training.turn_to(EVALUATE if args.eval_on_start else TRAIN)
-        self._brake = Brake(training.tracker if training else None, self._settings.get("budget"))
+        self._brake = Brake(training.tracker if training else None, self._settings.get("budget"), self._guard)
 
     @event
     def on_step_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
@@ -109,12 +108,9 @@ class LowcarbCallback(TrainerCallback):  # type: ignore[misc]  # transformers is
     def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         """After an optimizer step: what comes next stands in the flags that the Trainer has set by now."""
         del named
-        if (training := self._training) is not None:
-            training.tracker.steps(1)
-            if self._tokens_before is not None:
-                training.count_tokens((state.num_input_tokens_seen - self._tokens_before) * _node_share(args))
-            if state.max_steps > 0:
-                training.tracker.progress(min(1.0, state.global_step / state.max_steps))
+        training = self._training
+        if training is not None:
+            self._guard.run("counts", lambda: self._count(training, args, state), None)
         if self._brake is not None and self._brake.pulled():
             control.should_training_stop = control.should_save = True
             if training is not None:
@@ -168,7 +164,7 @@ class LowcarbCallback(TrainerCallback):  # type: ignore[misc]  # transformers is
         if self._training is not None:
             self._training.tracker.note("total_flos", state.total_flos)
         if self._brake is not None:
-            self._guard.run("budget", self._brake.close, None)
+            self._brake.close()
         self._end("done")
 
     @event
@@ -197,6 +193,13 @@ class LowcarbCallback(TrainerCallback):  # type: ignore[misc]  # transformers is
         settings: Settings = {**self._settings, "key": self._key}
         self._training = Training(track(name, **settings), self)
         self._training.begin(PREPARE)
+
+    def _count(self, training: Training, args: Any, state: Any) -> None:
+        training.tracker.steps(1)
+        if self._tokens_before is not None:
+            training.count_tokens((state.num_input_tokens_seen - self._tokens_before) * _node_share(args))
+        if state.max_steps > 0:
+            training.tracker.progress(min(1.0, state.global_step / state.max_steps))
 
     def _turn_to(self, phase: str) -> None:
         if self._training is not None:

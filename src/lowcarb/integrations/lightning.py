@@ -104,22 +104,22 @@ class LowcarbEvents:
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Before the first batch."""
         self._steps = trainer.global_step
-        if self._training is not None:
-            self._all_steps = float(trainer.estimated_stepping_batches)
-            for key, value in _facts(trainer, module).items():
-                self._training.tracker.note(key, value)
+        training = self._training
+        if training is not None:
+            self._all_steps = self._guard.run("progress", lambda: float(trainer.estimated_stepping_batches), math.inf)
+            self._guard.run("notes", lambda: training.note(_facts(trainer, module)), None)
             if self._count_batch is None or trainer.world_size > 1:
-                self._training.tracker.note("tokens", NO_TOKENS)
-            self._training.turn_to(TRAIN)
+                training.tracker.note("tokens", NO_TOKENS)
+            training.turn_to(TRAIN)
         if _first(trainer) is self:
-            self._brake = Brake(self._training.tracker if self._training else None, self._settings.get("budget"))
+            self._brake = Brake(training.tracker if training else None, self._settings.get("budget"), self._guard)
 
     @event
     def on_fit_end(self, trainer: Any, module: Any) -> None:
         """After a training that did not raise."""
         del trainer, module
         if self._brake is not None:
-            self._guard.run("budget", self._brake.close, None)
+            self._brake.close()
         self._end("done")
 
     @event
@@ -176,17 +176,20 @@ class LowcarbEvents:
         stepped, self._steps = trainer.global_step - self._steps, trainer.global_step
         training = self._training
         if training is not None:
-            training.tracker.steps(stepped)
-            if 0 < self._all_steps < math.inf:
-                training.tracker.progress(min(1.0, self._steps / self._all_steps))
-            if self._count_batch is not None and trainer.world_size == 1:
-                training.count_tokens(training.tokens + self._count_batch(batch))
+            self._guard.run("counts", lambda: self._count(training, trainer, batch, stepped), None)
         if self._brake is not None and self._brake.pulled() and not self._stopped:
             self._stop(trainer)
         # Lightning takes a millisecond to take them in, and passes them on at such steps only.
         due = stepped > 0 and self._steps % max(1, trainer.log_every_n_steps) == 0
         if training is not None and trainer.is_global_zero and (due or trainer.should_stop):
             module.log_dict(training.figures(), on_step=True, on_epoch=False, batch_size=1, rank_zero_only=True)
+
+    def _count(self, training: Training, trainer: Any, batch: Any, stepped: int) -> None:
+        training.tracker.steps(stepped)
+        if 0 < self._all_steps < math.inf:
+            training.tracker.progress(min(1.0, self._steps / self._all_steps))
+        if self._count_batch is not None and trainer.world_size == 1:
+            training.count_tokens(training.tokens + self._count_batch(batch))
 
     def _stop(self, trainer: Any) -> None:
         """All processes come here together."""

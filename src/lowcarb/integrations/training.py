@@ -11,7 +11,7 @@ import os
 import sys
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Thread
 from typing import Any, Protocol, TypeVar
@@ -74,6 +74,23 @@ def run_key(name: str, chosen: str | None, saved: str | None) -> str:
     return chosen or saved or launched_key(os.environ, name, ordinal) or uuid.uuid4().hex
 
 
+def figures_of(tracker: Tracker, tokens: int) -> dict[str, float]:
+    """What is logged: the attempt's energy so far and the carbon of that electricity, both mid estimates, and the like.
+
+    Args:
+        tracker: the attempt's.
+        tokens: how many were trained on since it began; 0 where nobody counts them.
+    """
+    footprint, power_w = tracker.footprint(), tracker.power_w()
+    energy_kwh = footprint.energy_j.mid / J_PER_KWH
+    figures = {ENERGY: energy_kwh, CARBON: footprint.operational_g.mid, SHARE: footprint.measured_share}
+    if power_w is not None:
+        figures[POWER] = power_w
+    if tokens and energy_kwh > 0:
+        figures[YIELD] = tokens / energy_kwh
+    return figures
+
+
 class Training:
     """One attempt at a training, in the process that speaks for its node.
 
@@ -107,21 +124,19 @@ class Training:
             self.phase = phase
             self.tracker.turn_to(phase)
 
+    def note(self, facts: Mapping[str, object]) -> None:
+        """Facts for the document of the attempt."""
+        for key, value in facts.items():
+            self.tracker.note(key, value)
+
     def count_tokens(self, total: float) -> None:
         """So many tokens were trained on in all since the beginning."""
         self.tracker.tokens(int(total) - self.tokens)
         self.tokens = int(total)
 
     def figures(self) -> dict[str, float]:
-        """What is logged: energy, carbon of the electricity, and the like, since the beginning of the attempt."""
-        footprint, power_w = self.tracker.footprint(), self.tracker.power_w()
-        energy_kwh = footprint.energy_j.mid / J_PER_KWH
-        figures = {ENERGY: energy_kwh, CARBON: footprint.operational_g.mid, SHARE: footprint.measured_share}
-        if power_w is not None:
-            figures[POWER] = power_w
-        if self.tokens and energy_kwh > 0:
-            figures[YIELD] = self.tokens / energy_kwh
-        return figures
+        """What is logged, since the beginning of the attempt."""
+        return figures_of(self.tracker, self.tokens)
 
     def end(self, status: Status, faults: tuple[str, ...] = ()) -> None:
         """End the attempt, with what went wrong in the integration; does nothing the second time."""
@@ -138,30 +153,29 @@ class Brake:
     Args:
         tracker: this process's, where it has one.
         budget: the budget that every process was given, or None; a tracker may follow one that has a budget.
-
-    Raises:
-        TimeoutError: not every process takes part.
+        guard: keeps what goes wrong: then nothing is stopped.
     """
 
-    def __init__(self, tracker: Tracker | None, budget: object) -> None:
-        self._tracker = tracker
+    def __init__(self, tracker: Tracker | None, budget: object, guard: Guard) -> None:
+        self._tracker, self._guard = tracker, guard
         wanted = budget is not None or (tracker is not None and tracker.follows)
         # Every process must come to the same conclusion here, or some would wait for the others.
         seek = is_distributed() and (budget is not None or bool(os.environ.get(LEADER)))
         self._alone = not is_distributed()
-        self._agreement = agree(wanted=wanted) if seek else None
+        self._agreement = guard.run("budget", lambda: agree(wanted=wanted), None) if seek else None
 
     def pulled(self) -> bool:
-        """To be asked after each optimizer step: whether to stop now."""
-        reached = self._tracker is not None and self._tracker.over_budget
-        if self._agreement is not None:
-            return self._agreement.step(reached=reached)
+        """To be asked after each optimizer step, in every process, whatever else went wrong in it: whether to stop."""
+        tracker, agreement = self._tracker, self._agreement
+        reached = tracker is not None and self._guard.run("budget", lambda: tracker.over_budget, False)  # noqa: FBT003
+        if agreement is not None:
+            return self._guard.run("budget", lambda: agreement.step(reached=reached), False)  # noqa: FBT003
         return reached and self._alone
 
     def close(self) -> None:
         """To be called where all processes have come to the end of the training."""
         if self._agreement is not None:
-            self._agreement.close()
+            self._guard.run("budget", self._agreement.close, None)
 
 
 def _end_at_exit(tracker: Tracker) -> None:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
-
-import psutil
 
 from lowcarb.core import cpu_power
 from lowcarb.core.energy import Channel, Reading
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.units import NS_PER_S, US_PER_S
 from lowcarb.sensors.processor import Processor, Quota
+from lowcarb.sensors.sysfs import KeptFiles, read_small
+
+STAT = Path("/proc/stat")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 CpuTimes = Callable[[], tuple[float, float]]
 """Gives two sums since some fixed moment: processor time that was busy, and processor time that there was [s]."""
 
 
-def machine_times() -> tuple[float, float]:
+def machine_times(read: Callable[[Path], str] = read_small) -> tuple[float, float]:
     """Busy and whole time of all logical processors of this machine [s]."""
-    return _busy_and_whole([psutil.cpu_times()])
+    try:
+        _, *ticks = read(STAT).partition("\n")[0].split()
+    except OSError:
+        return _told_by_psutil(None)
+    return _busy_and_whole([int(count) for count in ticks])
 
 
 def times_of(cpus: frozenset[int]) -> tuple[float, float]:
     """Busy and whole time of some logical processors [s], such as those that this process may run on."""
-    by_cpu = psutil.cpu_times(percpu=True)
-    return _busy_and_whole([times for index, times in enumerate(by_cpu) if index in cpus])
+    return _told_by_psutil(cpus)
 
 
 def times_under(quota: Quota) -> tuple[float, float]:
@@ -37,7 +42,7 @@ def times_under(quota: Quota) -> tuple[float, float]:
 
 
 def _used_s(usage: Path) -> float:
-    text = usage.read_text(encoding="utf-8")
+    text = read_small(usage)
     # Version 1 counts in a file of its own.
     if text.strip().isdecimal():
         return int(text) / NS_PER_S
@@ -48,20 +53,31 @@ def _used_s(usage: Path) -> float:
     raise ValueError(f"{usage} does not say usage_usec")
 
 
-def times_for(processor: Processor) -> CpuTimes:
-    """How to read the load of the share of the processors that this process may use."""
+def times_for(processor: Processor) -> CpuTimes | None:
+    """How to read the load of the share of the processors that this process may use; None where that is all of them."""
     quota = processor.quota
     if quota is not None and quota.cpus <= len(processor.allowed):
         return lambda: times_under(quota)
     if len(processor.allowed) < processor.threads:
         return lambda: times_of(processor.allowed)
-    return machine_times
+    return None
 
 
-def _busy_and_whole(parts: Sequence[Any]) -> tuple[float, float]:
+def _busy_and_whole(ticks: Sequence[int]) -> tuple[float, float]:
+    """Of a line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice. (proc_stat(5))"""
+    # Guest time is already in user time. Time stolen by the host was another machine's work, and here idle.
+    whole = sum(ticks[:8])
+    unused = sum(ticks[3:5]) + sum(ticks[7:8])
+    return (whole - unused) / TICKS_PER_S, whole / TICKS_PER_S
+
+
+def _told_by_psutil(cpus: frozenset[int] | None) -> tuple[float, float]:
+    """Busy and whole time [s] of some logical processors, or of all."""
+    import psutil  # noqa: PLC0415  # where procfs does not say it in one line
+
+    by_cpu = psutil.cpu_times(percpu=True)
     busy_s = whole_s = 0.0
-    for times in parts:
-        # Guest time is already in user time. Time stolen by the host was another machine's work, and here idle.
+    for times in (times for index, times in enumerate(by_cpu) if cpus is None or index in cpus):
         whole = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
         unused = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "steal", 0.0)
         busy_s, whole_s = busy_s + whole - unused, whole_s + whole
@@ -84,12 +100,13 @@ class CpuModel:
         self,
         rated_w: Estimate,
         *,
-        cpu_times: CpuTimes = machine_times,
+        cpu_times: CpuTimes | None = None,
         cores: float | None = None,
         clock_hz: float | None = None,
     ) -> None:
         self._power_w = partial(cpu_power.cpu_power_w, rated_w=rated_w.mid, cores=cores, clock_hz=clock_hz)
-        self._cpu_times = cpu_times
+        self._files = KeptFiles()
+        self._cpu_times = cpu_times or partial(machine_times, self._files)
         self._energy_j = 0.0
         self._load = 0.0
         self._last: tuple[float, float, float] | None = None
@@ -129,7 +146,8 @@ class CpuModel:
         return (Reading(at_s, self._channel.id, self._energy_j),)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Close the file."""
+        self._files.close()
 
 
 class DramModel:

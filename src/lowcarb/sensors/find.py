@@ -131,7 +131,9 @@ def _find_processors(
         return
     if not hunt.counts("cpu") and not hunt.open("amd-apu", lambda: find_apu(sysfs_root, dev_root=nodes)):
         cores = usable_cores(processor, catalogue)
-        hunt.sensors.append(CpuModel(rated, cpu_times=times_for(processor), cores=cores, clock_hz=clock_hz(processor, catalogue)))
+        hunt.sensors.append(
+            CpuModel(rated, cpu_times=times_for(processor), cores=cores, clock_hz=clock_hz(processor, catalogue))
+        )
     if not hunt.counts("dram"):
         hunt.sensors.append(DramModel(processor.memory_bytes))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lowcarb.errors import SensorUnavailable
 from lowcarb.sensors.board import machine_channel
-from lowcarb.sensors.slow import PERIOD_S, SlowPower
+from lowcarb.sensors.slow import FIRST_WAIT_S, PERIOD_S, SlowPower
 
 LIMIT_S = 4.0
 """The most that one question may take; it is put once every `PERIOD_S`."""
@@ -25,13 +25,24 @@ REMEDY = """Let an administrator give it to a group, once:
 and log in again. Who may open it can also switch the machine off"""
 
 
-def find_ipmi(environ: Mapping[str, str], *, dev_root: Path = Path("/dev"), wait_s: float = 1.0) -> SlowPower:
+def _may_open(device: Path) -> bool:
+    return os.access(device, os.R_OK | os.W_OK)
+
+
+def find_ipmi(
+    environ: Mapping[str, str],
+    *,
+    dev_root: Path = Path("/dev"),
+    wait_s: float = FIRST_WAIT_S,
+    may_open: Callable[[Path], bool] = _may_open,
+) -> SlowPower:
     """Open the management controller of this machine.
 
     Args:
         environ: the environment variables; PATH says where ipmitool is.
         dev_root: where device files are, `/dev` on a real machine.
         wait_s: how long the first answer is waited for [s].
+        may_open: whether this user may open a device.
 
     Raises:
         SensorUnavailable: no controller, one that this user may not open, no ipmitool, or no power from it.
@@ -39,7 +50,7 @@ def find_ipmi(environ: Mapping[str, str], *, dev_root: Path = Path("/dev"), wait
     device = next((dev_root / name for name in DEVICES if (dev_root / name).exists()), None)
     if device is None:
         raise SensorUnavailable("ipmi", "no management controller", "")
-    if not os.access(device, os.R_OK | os.W_OK):
+    if not may_open(device):
         raise SensorUnavailable("ipmi", f"{device} may not be opened", REMEDY)
     tool = shutil.which("ipmitool", path=environ.get("PATH", os.defpath))
     if tool is None:

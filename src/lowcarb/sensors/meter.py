@@ -1,7 +1,9 @@
 """The meter: reads sensors in the background of a training, which it never breaks, slows or outlives.
 
-One thread keeps the schedule and owns what was read; each sensor has a thread of its own. The program that is
-measured only ever puts a word into a queue or reads what lies there, so nothing in it waits for a sensor.
+One thread keeps the schedule and owns what was read. A sensor is first read in a thread of its own; one that is quick is
+from then on read by the thread that keeps the schedule, since handing over costs more than most sensors do. If it
+hangs there one day, a second thread, which looks every other second, sees that and goes on without it. The program that is measured only ever puts a word
+into a queue or reads what lies there, so nothing in it waits for a sensor.
 """
 
 from __future__ import annotations
@@ -21,14 +23,18 @@ from lowcarb.sensors.worker import LATE_S, Answer, Worker
 
 LEAST_INTERVAL_S = 0.01
 MOST_INTERVAL_S = 3600.0
+SLOW_S = 0.02
+"""A sensor that takes longer gets a thread of its own: NVML and sysfs take a millisecond at most."""
+GUARD_S = 2.0
+"""How often it is looked whether a sensor hangs [s]."""
 GATHER_S = 0.1
 """How long a batch waits for its slowest sensor; what comes later makes a batch of its own."""
 MARK_SPACING_S = 0.02
 """Marks closer together than this share a reading, so that a mark in an inner loop costs little."""
 LAST_READING_S = 1.0
 """How long the last readings are waited for at the end of a run."""
-STOP_S = 3.0
-"""How long `stop` waits for the thread, whose sink may be writing to a disk that hangs."""
+STOP_S = 2.0
+"""How much longer `stop` waits for the thread, whose sink may be writing to a disk that hangs."""
 MOST_FAULTS = 50
 """Different faults that are kept by name."""
 RECENT_INTERVALS = 5.0
@@ -69,10 +75,17 @@ class Meter:
         self._faults: dict[str, int] = {}
         self._news: SimpleQueue[Answer | None] = SimpleQueue()
         self._workers = self._hired(sensors)
+        self._inline: list[Worker] = []
+        """Those that have shown to be quick, and are read by the thread that keeps the schedule."""
+        self._turn = 0
+        """Number of that thread: where one hangs, the next goes on."""
+        self._reading: tuple[Worker, float] | None = None
+        """Who is read by it at present, and since when."""
+        self._over: SimpleQueue[None] = SimpleQueue()
         self._series = {channel.id: Series(channel) for channel in self.channels}
         self._thread: Thread | None = None
         self._marked, self._stopping = False, False
-        self._cost_cpu_s = 0.0
+        self._cost_cpu_s, self._guard_cpu_s = 0.0, 0.0
 
     # What the measured program calls.
 
@@ -80,17 +93,15 @@ class Meter:
         """Begin to read. Does not wait for the first reading; does nothing if called twice or after `stop`."""
         if self._thread is not None or self._stopping or not self._mine():
             return
-        thread = Thread(target=self._run, name="lowcarb-meter", daemon=True)
         try:
             for worker in self._workers:
                 worker.start()
-            thread.start()
+            Thread(target=self._guard, name="lowcarb-guard", daemon=True).start()
+            self._go_on()
         except RuntimeError as error:
             self._fault(f"meter: {error}, so nothing is measured")
             self._stopping = True
             self._dismiss()
-            return
-        self._thread = thread
 
     def mark(self) -> None:
         """Ask for a reading now, so that a phase is measured to the moment. Waits for nothing."""
@@ -108,7 +119,11 @@ class Meter:
         self._news.put(None)
         if current_thread() is self._thread:
             return
-        self._thread.join(STOP_S)
+        self._thread.join(LAST_READING_S)
+        if self._thread.is_alive() and self._pass_by(0.0):
+            self._thread.join(LAST_READING_S)
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
         if self._thread.is_alive():
             self._fault("meter: the sampling thread did not end in time")
 
@@ -150,81 +165,150 @@ class Meter:
     @property
     def cost_cpu_s(self) -> float:
         """Processor time that the meter itself has taken so far [s]."""
-        return self._cost_cpu_s + sum(worker.cost_cpu_s for worker in self._workers)
+        return self._cost_cpu_s + self._guard_cpu_s + sum(worker.all_cpu_s for worker in self._workers)
 
     # What runs in the sampling thread.
 
-    def _run(self) -> None:
+    def _run(self, turn: int) -> None:
+        before_s = self._cost_cpu_s
         try:
-            self._keep_schedule()
-            self._gather(self._ask(), LAST_READING_S)
-            for worker in self._workers:
-                if worker.busy:
-                    self._fault(f"{worker.name}: no answer by the end")
+            self._keep_schedule(turn, before_s)
+            if self._turn == turn and self._sweep(turn, LAST_READING_S):
+                for worker in self._workers:
+                    if worker.busy:
+                        self._fault(f"{worker.name}: no answer by the end")
         except Exception as error:  # noqa: BLE001  # the meter never breaks the training
             self._fault(f"meter: sampling ended early: {type(error).__name__}: {error}")
-        self._dismiss()
-        self._cost_cpu_s = time.thread_time()
+        if self._turn == turn:
+            self._dismiss()
+            self._cost_cpu_s = before_s + time.thread_time()
 
-    def _keep_schedule(self) -> None:
+    def _keep_schedule(self, turn: int, before_s: float) -> None:
         began_s = self._clock()
         last_s = due_s = began_s
-        while not self._stopping:
+        while not self._stopping and self._turn == turn:
             now_s = self._clock()
             wake_s = max(now_s, last_s + MARK_SPACING_S) if self._marked else due_s
             if now_s < wake_s:
-                self._listen(wake_s - now_s)
+                self._hand_over(self._taken(wake_s - now_s))
                 continue
             self._marked = False
             last_s = now_s
-            self._gather(self._ask(), GATHER_S)
+            if not self._sweep(turn, GATHER_S):
+                return
+            self._cost_cpu_s = before_s + time.thread_time()
             # From the beginning and not from the last reading, so that nothing drifts; missed turns are left out.
             turns = floor((self._clock() - began_s) / self.interval_s) + 1
             due_s = began_s + turns * self.interval_s
 
+    def _sweep(self, turn: int, wait_s: float) -> bool:
+        """Read all sensors, and hand over what there is; whether this thread is still the one that does."""
+        asked = self._ask()
+        batch: list[Reading] = []
+        for worker in tuple(self._inline):
+            self._reading = (worker, time.monotonic())
+            answer = worker.answer()
+            if self._turn != turn:
+                self._news.put(answer)
+                return False
+            self._reading = None
+            batch += self._kept(answer)
+            if answer.took_s > SLOW_S:
+                self._move_out(worker)
+        self._gather(asked, batch, wait_s)
+        return True
+
     def _ask(self) -> list[Worker]:
+        """Ask those that have a thread of their own."""
+        asked = []
         for worker in self._workers:
+            if worker in self._inline:
+                continue
             if worker.is_overdue():
                 self._fault(f"{worker.name}: no answer for more than {LATE_S:g} s, so it was not asked again")
-        free = [worker for worker in self._workers if not worker.busy]
-        for worker in free:
-            worker.ask()
-        return free
+            if not worker.busy:
+                worker.ask()
+                asked.append(worker)
+        return asked
 
-    def _gather(self, asked: Sequence[Worker], wait_s: float) -> None:
+    def _gather(self, asked: Sequence[Worker], batch: list[Reading], wait_s: float) -> None:
         """Wait until those who were asked have answered, or this long [s]; then hand over what there is."""
         until_s = time.monotonic() + wait_s
-        batch: list[Reading] = []
         while any(worker.busy for worker in asked) and (left_s := until_s - time.monotonic()) > 0:
             batch += self._taken(left_s)
         self._hand_over(batch)
-        self._cost_cpu_s = time.thread_time()
 
-    def _listen(self, wait_s: float) -> None:
-        self._hand_over(self._taken(wait_s))
-
-    def _taken(self, wait_s: float) -> list[Reading]:
+    def _taken(self, wait_s: float) -> Sequence[Reading]:
         """Readings of the next answer, waiting at most this long [s] for one or for a word from outside."""
         try:
             answer = self._news.get(timeout=wait_s)
         except Empty:
-            return []
+            return ()
         if answer is None:
-            return []
-        answer.worker.busy = False
+            return ()
+        worker = answer.worker
+        worker.busy = False
+        if answer.took_s <= SLOW_S and worker not in self._inline:
+            worker.end()
+            self._inline.append(worker)
+        return self._kept(answer)
+
+    def _kept(self, answer: Answer) -> Sequence[Reading]:
         for fault in answer.faults:
             self._fault(fault)
         for reading in answer.readings:
             self._series[reading.channel].append(reading.at_s, reading.value)
-        return list(answer.readings)
+        return answer.readings
 
-    def _hand_over(self, batch: list[Reading]) -> None:
+    def _hand_over(self, batch: Sequence[Reading]) -> None:
         if self._sink is None or not batch:
             return
         try:
             self._sink(tuple(batch))
         except Exception as error:  # noqa: BLE001  # a full disk is no reason to end a training
             self._fault(f"sink: {type(error).__name__}: {error}")
+
+    # What runs beside it.
+
+    def _guard(self) -> None:
+        while True:
+            try:
+                self._over.get(timeout=GUARD_S)
+            except Empty:
+                self._pass_by(LATE_S)
+            else:
+                return
+            self._guard_cpu_s = time.thread_time()
+
+    def _pass_by(self, late_s: float) -> bool:
+        """Go on without the sensor that has been read for so long [s], if there is one."""
+        reading = self._reading
+        if reading is None or time.monotonic() - reading[1] < late_s:
+            return False
+        self._reading = None
+        self._turn += 1
+        reading[0].passed_by(reading[1])
+        self._move_out(reading[0])
+        try:
+            self._go_on()
+        except RuntimeError as error:
+            self._fault(f"meter: {error}, so sampling ended early")
+        return True
+
+    def _go_on(self) -> None:
+        """Keep the schedule in a new thread. Raises RuntimeError where the system allows none."""
+        thread = Thread(target=self._run, args=(self._turn,), name="lowcarb-meter", daemon=True)
+        thread.start()
+        self._thread = thread
+
+    def _move_out(self, worker: Worker) -> None:
+        """Have a sensor read by a thread of its own from now on."""
+        self._inline.remove(worker)
+        try:
+            worker.start()
+        except RuntimeError as error:
+            worker.busy = True
+            self._fault(f"{worker.name}: {error}, so it is not read any more")
 
     # What both share.
 
@@ -245,6 +329,7 @@ class Meter:
         return workers
 
     def _dismiss(self) -> None:
+        self._over.put(None)
         for worker in self._workers:
             worker.end()
 

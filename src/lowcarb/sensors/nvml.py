@@ -172,9 +172,7 @@ class Nvml:
         if self._closed or os.getpid() != self._pid:
             return ()
         if len(self._sensors) > 1:
-            order = {channel.id: place for place, channel in enumerate(self._channels)}
-            readings = [Reading(at_s, one.channel, one.value) for one in self._side_by_side()]
-            return tuple(sorted(readings, key=lambda reading: order[reading.channel]))
+            return tuple(Reading(at_s, one.channel, one.value) for one in self._side_by_side())
         self._reading = True
         try:
             return self._sensors[0].read(at_s)
@@ -369,16 +367,16 @@ def _described(nvml: Any, index: int) -> _Card | None:
     """A GPU with its handle; None where the board does not answer at all."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        uuid, name = str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle))
+        uuid = str(nvml.nvmlDeviceGetUUID(handle))
     except nvml.NVMLError:
         return None
+    name = str(_ask(nvml, "nvmlDeviceGetName", handle) or "NVIDIA GPU")
     memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
     memory_bytes = None if memory is None else float(memory.total)
-    limit_mw = _ask(nvml, "nvmlDeviceGetEnforcedPowerLimit", handle)
-    if not limit_mw:
-        limit_mw = _ask(nvml, "nvmlDeviceGetPowerManagementLimit", handle)
-    known = limit_mw and 0 < limit_mw / MW_PER_W <= MOST_LIMIT_W
-    return _Card(nvml, handle, Gpu(uuid, name, memory_bytes, limit_mw / MW_PER_W if known else None))
+    limits = ("nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetPowerManagementLimit")
+    limit_mw = next((told for call in limits if (told := _ask(nvml, call, handle))), None)
+    limit_w = limit_mw / MW_PER_W if limit_mw and limit_mw / MW_PER_W <= MOST_LIMIT_W else None
+    return _Card(nvml, handle, Gpu(uuid, name, memory_bytes, limit_w))
 
 
 def _power_resolution_s(card: _Card) -> float:

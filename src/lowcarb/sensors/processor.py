@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import psutil
-
 from lowcarb.catalogue.records import Cpu, CpuFamily
 from lowcarb.core.cpu_power import ratio_of_product
 from lowcarb.core.estimate import Estimate
@@ -81,7 +79,7 @@ def read_processor(proc_root: Path, sysfs_root: Path) -> Processor:
         sysfs_root: where sysfs is mounted, `/sys` on a real machine.
     """
     cpuinfo = _read(proc_root / "cpuinfo")
-    threads = psutil.cpu_count() or 1
+    threads = os.cpu_count() or 1
     name = _field(cpuinfo, "model name") or platform.processor() or platform.machine()
     virtual = "hypervisor" in _field(cpuinfo, "flags").split()
     siblings, cores = _integer(cpuinfo, "siblings"), _integer(cpuinfo, "cpu cores")
@@ -242,4 +240,4 @@ def _memory_bytes(proc_root: Path, sysfs_root: Path) -> float:
     texts = [_read(folder / "memory.max") for folder in _groups("", proc_root, sysfs_root)]
     texts += [_read(folder / "memory.limit_in_bytes") for folder in _groups("memory", proc_root, sysfs_root)]
     limits = [float(text) for text in map(str.strip, texts) if text.isdecimal()]
-    return min([float(psutil.virtual_memory().total), *limits])
+    return min([float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), *limits])

@@ -11,6 +11,7 @@ from lowcarb.core.energy import Channel, Reading
 from lowcarb.core.hardware import DeviceKind
 from lowcarb.core.units import UJ_PER_J
 from lowcarb.errors import SensorUnavailable
+from lowcarb.sensors.sysfs import KeptFiles, read_small
 
 PACKAGE_RATIO = 0.10
 """Intel's package counter lies within a few per cent of a reference from Haswell on (Khan et al. 2018, ACM TOMPECS 3,
@@ -63,10 +64,15 @@ class Rapl:
     name = "rapl"
 
     def __init__(
-        self, domains: tuple[Domain, ...], read_text: Callable[[Path], str], package_rated_w: float | None
+        self,
+        domains: tuple[Domain, ...],
+        read_text: Callable[[Path], str],
+        package_rated_w: float | None,
+        ask: Callable[[Path], str] | None = None,
     ) -> None:
         self.domains = domains
-        self._read_text = read_text
+        self._ask = ask or read_text
+        self._files = tuple(domain.path / "energy_uj" for domain in domains)
         self._channels = tuple(_channel(domain, read_text, package_rated_w) for domain in domains)
 
     def channels(self) -> tuple[Channel, ...]:
@@ -76,21 +82,23 @@ class Rapl:
     def read(self, at_s: float) -> tuple[Reading, ...]:
         """Present counters; a domain that cannot be read is left out."""
         readings = []
-        for domain, channel in zip(self.domains, self._channels, strict=True):
-            energy_uj = _number(domain.path / "energy_uj", self._read_text)
+        for file, channel in zip(self._files, self._channels, strict=True):
+            energy_uj = _number(file, self._ask)
             if energy_uj is not None:
                 readings.append(Reading(at_s, channel.id, energy_uj / UJ_PER_J))
         return tuple(readings)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Close the files."""
+        if isinstance(self._ask, KeptFiles):
+            self._ask.close()
 
 
 def find_rapl(
     sysfs_root: Path,
     *,
     package_rated_w: float | None = None,
-    read_text: Callable[[Path], str] = Path.read_text,
+    read_text: Callable[[Path], str] | None = None,
 ) -> Rapl:
     """Open the energy counters of this machine's processors.
 
@@ -100,11 +108,12 @@ def find_rapl(
     Args:
         sysfs_root: where sysfs is mounted, `/sys` on a real machine.
         package_rated_w: rated power of one package [W] where the tree states none, as on AMD.
-        read_text: how a file is read.
+        read_text: how a file is read; files that are read again and again are kept open where None.
 
     Raises:
         SensorUnavailable: no counters, none that this user may read, or none that counts.
     """
+    ask, read_text = read_text or KeptFiles(), read_text or read_small
     domains = _chosen(_domains(sysfs_root / "class" / "powercap", read_text))
     if not domains:
         raise SensorUnavailable(
@@ -121,7 +130,7 @@ def find_rapl(
             # A part of the processors would pass for all of them, so one locked package locks the sensor.
             if domain.part != "dram" and not domain.check:
                 raise
-    return Rapl(tuple(usable), read_text, package_rated_w)
+    return Rapl(tuple(usable), read_text, package_rated_w, ask)
 
 
 def _must_count(domain: Domain, read_text: Callable[[Path], str]) -> None:

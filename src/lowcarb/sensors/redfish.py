@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from lowcarb.errors import SensorUnavailable
 from lowcarb.sensors.board import machine_channel
-from lowcarb.sensors.slow import PERIOD_S, SlowPower
+from lowcarb.sensors.slow import FIRST_WAIT_S, PERIOD_S, SlowPower
 
 URL, USER, PASSWORD = "LOWCARB_REDFISH_URL", "LOWCARB_REDFISH_USER", "LOWCARB_REDFISH_PASSWORD"
 CERTIFICATES = "LOWCARB_REDFISH_CA"
@@ -29,7 +29,7 @@ MOST_BYTES = 1_000_000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def find_redfish(environ: Mapping[str, str], *, wait_s: float = 1.0) -> SlowPower:
+def find_redfish(environ: Mapping[str, str], *, wait_s: float = FIRST_WAIT_S) -> SlowPower:
     """Open the Redfish resource that the environment names: a chassis' EnvironmentMetrics, Power, or a power sensor.
 
     Args:
@@ -102,6 +102,7 @@ class _Question:
             with opener.open(question, timeout=LIMIT_S) as answer:
                 return json.loads(_body(answer, self._place))
         except HTTPError as error:
+            error.close()
             remedy = f"Check {USER} and {PASSWORD}" if error.code in (401, 403) else f"Check {URL}"
             raise SensorUnavailable("redfish", f"{self._place} answers {error.code}", remedy) from None
         except (URLError, OSError, HTTPException) as error:
@@ -110,7 +111,7 @@ class _Question:
             remedy = f"Save the controller's certificate to a file and name it in {CERTIFICATES}"
             reason = f"{self._place} cannot be asked ({type(cause).__name__})"
             raise SensorUnavailable("redfish", reason, remedy if untrusted else f"Check {URL}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise SensorUnavailable("redfish", f"{self._place} answers no JSON", f"Check {URL}") from None
 
 

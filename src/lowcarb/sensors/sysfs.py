@@ -2,19 +2,74 @@
 
 from __future__ import annotations
 
+import os
 from math import isfinite
 from pathlib import Path
 
 from lowcarb.core.units import UJ_PER_J
 
+SMALL_BYTES = 4096
+"""sysfs gives a page at most, and the lines that are wanted of procfs stand at its beginning."""
 UW_PER_W = UJ_PER_J
 """The kernel shows power in microwatts (Documentation/hwmon/sysfs-interface and ABI/testing/sysfs-class-power)."""
+
+
+def read_small(path: Path) -> str:
+    """What a small file holds. Raises OSError.
+
+    A reading a second finds nothing of itself in the processor's caches, and there the layers of `open` cost more than
+    the rest of a reading.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, SMALL_BYTES).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
+class KeptFiles:
+    """Reads small files again and again, and keeps them open: opening takes more than half of a reading.
+
+    A file that says the same as the last time is opened anew: it may have been replaced, or be gone.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[Path, tuple[int, bytes]] = {}
+
+    def __call__(self, path: Path) -> str:
+        """What the file holds now. Raises OSError."""
+        descriptor, before = self._open.get(path, (-1, b""))
+        if descriptor >= 0:
+            try:
+                said = os.pread(descriptor, SMALL_BYTES, 0)
+            except OSError:
+                said = before
+            if said != before:
+                self._open[path] = descriptor, said
+                return said.decode("utf-8", "replace")
+            self._close(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            said = os.read(descriptor, SMALL_BYTES)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._open[path] = descriptor, said
+        return said.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Close them all."""
+        for path in list(self._open):
+            self._close(path)
+
+    def _close(self, path: Path) -> None:
+        os.close(self._open.pop(path)[0])
 
 
 def text(path: Path) -> str:
     """What a file holds, without space around it; empty where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return read_small(path).strip()
     except OSError:
         return ""
 

@@ -1,4 +1,4 @@
-"""One sensor, read in a thread of its own, so that one that hangs holds up nothing else."""
+"""One sensor and how it is asked: by whoever keeps the schedule, or in a thread of its own where it is slow or hangs."""
 
 from __future__ import annotations
 
@@ -26,21 +26,40 @@ class Answer:
     worker: Worker
     readings: tuple[Reading, ...]
     faults: tuple[str, ...]
+    took_s: float = 0.0
+    """How long the sensor took [s]."""
 
 
 class Worker:
-    """Asks one sensor when told to, and puts its answer into a queue that it shares with other workers."""
+    """Asks one sensor. `answer` does it here and now; after `start`, `ask` has it done by a thread of its own, which puts
+    the answer into a queue that it shares with other workers.
+    """
 
     def __init__(self, sensor: Sensor, answers: SimpleQueue[Answer | None], clock: Callable[[], float]) -> None:
         self._sensor, self._answers, self._clock = sensor, answers, clock
         self._questions: SimpleQueue[bool] = SimpleQueue()
         self.name = sensor.name
         self.channels = tuple(sensor.channels())
+        self._known = frozenset(channel.id for channel in self.channels)
         self.busy = False
         """Whether a question is open; set by the thread that asks, cleared by it when it takes the answer."""
         self._asked_s = 0.0
         self.cost_cpu_s = 0.0
-        """Processor time that the sensor has taken so far [s]."""
+        """Processor time that the thread has taken so far [s]."""
+
+    @property
+    def all_cpu_s(self) -> float:
+        """The same, with what threads of the sensor itself have taken, which it tells as `cost_cpu_s` [s]."""
+        return self.cost_cpu_s + float(getattr(self._sensor, "cost_cpu_s", 0.0))
+
+    def answer(self) -> Answer:
+        """What the sensor says now; waits for it as long as it takes, and never raises."""
+        began_s = time.monotonic()
+        try:
+            readings, faults = self._read()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a sensor raises is its own fault alone
+            readings, faults = (), (f"{self.name}: {type(error).__name__}: {error}"[:_TEXT_LENGTH],)
+        return Answer(self, readings, faults, time.monotonic() - began_s)
 
     def start(self) -> None:
         """Begin to wait for questions. Raises RuntimeError where the system allows no further thread."""
@@ -52,6 +71,11 @@ class Worker:
         self._asked_s = time.monotonic()
         self._questions.put(True)  # noqa: FBT003  # the queue's only other message is its end
 
+    def passed_by(self, since_s: float) -> None:
+        """Whoever read this sensor has waited for it since then [s of the monotonic clock], and will no longer."""
+        self.busy = True
+        self._asked_s = since_s
+
     def is_overdue(self) -> bool:
         """Whether an answer has been awaited for so long that it will be dropped."""
         return self.busy and time.monotonic() - self._asked_s > LATE_S
@@ -62,22 +86,18 @@ class Worker:
 
     def _run(self) -> None:
         while self._questions.get():
-            try:
-                answer = self._read()
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a sensor raises is its own fault alone
-                answer = Answer(self, (), (f"{self.name}: {type(error).__name__}: {error}"[:_TEXT_LENGTH],))
+            answer = self.answer()
             self.cost_cpu_s = time.thread_time()
             self._answers.put(answer)
 
-    def _read(self) -> Answer:
+    def _read(self) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
         at_s = self._clock()
-        readings = tuple(self._sensor.read(at_s))
+        readings = self._sensor.read(at_s)
         if self._clock() - at_s > LATE_S:
-            return Answer(self, (), (f"{self.name}: answered after more than {LATE_S:g} s",))
-        known = {channel.id for channel in self.channels}
-        good = tuple(Reading(at_s, r.channel, _sane(r.value)) for r in readings if r.channel in known)
-        missing = sorted(known - {reading.channel for reading in good})
-        return Answer(self, good, tuple(f"{self.name}: no reading of {channel}" for channel in missing))
+            return (), (f"{self.name}: answered after more than {LATE_S:g} s",)
+        good = tuple(Reading(at_s, r.channel, _sane(r.value)) for r in readings if r.channel in self._known)
+        missing = self._known.difference(r.channel for r in good) if len(good) != len(self._known) else ()
+        return good, tuple(f"{self.name}: no reading of {channel}" for channel in sorted(missing))
 
 
 def _sane(value: float) -> float:

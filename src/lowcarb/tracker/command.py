@@ -51,6 +51,8 @@ class Outcome:
     footprint: Footprint
     phases: tuple[Phase, ...]
     attempt_id: str
+    meter_cpu_s: float | None
+    """Processor time that metering took [s]."""
     outlook: Outlook | None
     """What it would have taken in all, where it said how far it had come."""
 
@@ -96,8 +98,9 @@ def run_command(
         tracker.note("exit_code", exit_code)
         footprint = tracker.stop(work.status(exit_code))
     return Outcome(
-        exit_code, tracker.status or "done", footprint, tracker.phases(), tracker.attempt_id, tracker.outlook()
-    )
+        exit_code, tracker.status or "done", footprint, tracker.phases(), tracker.attempt_id, tracker.meter_cpu_s,
+        tracker.outlook(),
+    )  # fmt: skip
 
 
 class _Forwarding:
@@ -145,11 +148,11 @@ class _Work:
         own = tracker.own
         own.cpu_clock = lambda: cpu_s() + (tree_cpu_s(self._child.pid) if self._child else 0.0)
         own.on_over_budget = self._end_by_budget
-        self._leads_at = own.lead()
+        own.lead()
 
     def run(self, argv: list[str], environ: Mapping[str, str]) -> int:
         """Run it to its end; its exit code as a shell gives it."""
-        told = {**os.environ, **environ, WITHIN: self._tracker.attempt_id, LEADER: str(self._leads_at)}
+        told = {**os.environ, **environ, WITHIN: self._tracker.attempt_id, LEADER: str(self._tracker.leads_at)}
         try:
             child = subprocess.Popen(argv, env=told)  # noqa: S603  # that is the task
         except FileNotFoundError:

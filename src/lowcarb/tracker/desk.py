@@ -92,14 +92,13 @@ class Desk:
 
     def write(self, readings: Sequence[Reading], at_s: float, cpu_s: float) -> None:
         """Put readings into the journal, with the counts and the processor time [s] at this time [s]."""
-        self._journal.add(self._counts(at_s, cpu_s))
-        self._journal.write(readings)
+        self._journal.write(readings, self.tokens, self.steps, at_s, cpu_s)
 
     def close(self, header: Header, entries: Sequence[Entry], closing: Closing, energy: EnergyBetween) -> None:
         """End the journal; and enter the attempt in a ledger that is at work, or where there is no whole journal."""
         faults = self._guard.faults()
         times = {"at_s": closing.at_s, "cpu_s": closing.cpu_s}
-        self._journal.add(self._counts(**times))
+        self._journal.write((), self.tokens, self.steps, **times)
         end = {"end": closing.status, **times, "faults": list(faults), "meter_cpu_s": closing.meter_cpu_s}
         written = self._journal.end(end)
         if written and self._at_work() is None:
@@ -116,9 +115,6 @@ class Desk:
         entered = self._guard.run("ledger", lambda: self._enter(header, entries, ending, energy), False)  # noqa: FBT003  # if it fails
         if entered and self.home is not None:
             put_away(journal_path(self.home, header.attempt_id))
-
-    def _counts(self, at_s: float, cpu_s: float) -> dict[str, object]:
-        return {"counts": [self.tokens, self.steps], "at_s": at_s, "cpu_s": cpu_s}
 
     def _at_work(self) -> Ledger | None:
         named = self._plan.ledger

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lowcarb.core.documents import machine_as_dict, site_as_dict
-from lowcarb.core.energy import Energy, energy_as_dict
-from lowcarb.core.estimate import Estimate, total
+from lowcarb.core.energy import energy_as_dict, energy_from_dict, metering_j
 from lowcarb.core.footprint import measured_footprint
 from lowcarb.core.hours import by_hour
+from lowcarb.core.totals import Spell, devices_of
 from lowcarb.ledger.base import Attempt, Ledger, Status
 from lowcarb.tracker.books import EnergyBetween, Entry, merged
 from lowcarb.tracker.journal import Header
@@ -38,6 +39,7 @@ def document_of(
     """The document of an attempt."""
     energy = merged([entry.energy for entry in entries])
     ended_s = header.started_s + energy.duration_s
+    cost_j = metering_j(energy, ending.meter_cpu_s, header.machine.threads)
     faults = (*ending.faults, *(f"{one.device}: {fault}" for one in energy.devices for fault in one.faults))
     return {
         "schema_version": SCHEMA_VERSION,
@@ -55,7 +57,7 @@ def document_of(
         "notes": dict(ending.notes),
         "meter": {
             "cost_cpu_s": ending.meter_cpu_s,
-            "cost_j": _cost_j(energy, ending.meter_cpu_s, header.machine.threads),
+            "cost_j": cost_j.as_dict() if cost_j else None,
             "interval_s": header.interval_s,
         },
         "attribution": header.attribution,
@@ -64,16 +66,20 @@ def document_of(
     }
 
 
-def _cost_j(energy: Energy, meter_cpu_s: float | None, threads: int) -> dict[str, object] | None:
-    """Energy that metering took [J]: the processors' energy, by its share of the processor time that there was."""
-    processors = [device.energy_j for device in energy.devices if device.kind == "cpu"]
-    if meter_cpu_s is None or not processors or energy.duration_s <= 0:
+def spell_of(attempt: Attempt) -> Spell | None:
+    """An attempt as a part of a total; None where its document holds no energy, as while it runs."""
+    document: Mapping[str, Any] = attempt.document
+    if "energy" not in document or attempt.ended_ns is None:
         return None
-    share = min(1.0, meter_cpu_s / (energy.duration_s * max(1, threads)))
-    drawn = total(processors)
-    # One logical processor at work may draw all that an otherwise idle machine draws.
-    most = min(1.0, meter_cpu_s / energy.duration_s)
-    return {**Estimate(0.0, drawn.mid * share, drawn.high * most, "modelled").as_dict()}
+    return Spell(
+        attempt=attempt.id,
+        within=document.get("within"),
+        node=document.get("node"),
+        started_ns=attempt.started_ns,
+        ended_ns=attempt.ended_ns,
+        devices=devices_of(energy_from_dict(document["energy"])),
+        hours={hour["start_ns"]: hour["energy_j"]["mid"] for hour in document.get("hours", ())},
+    )
 
 
 def enter(ledger: Ledger, header: Header, ending: Ending, document: Mapping[str, object]) -> Attempt | None:

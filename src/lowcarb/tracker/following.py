@@ -38,6 +38,11 @@ class Following:
         self._final: Footprint | None = None
 
     @property
+    def leads_at(self) -> Path:
+        """The leader's socket."""
+        return self._follower.path
+
+    @property
     def attempt_id(self) -> str | None:
         """The leader's attempt, where it is known."""
         self._follower.poll()

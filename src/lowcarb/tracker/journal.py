@@ -1,9 +1,8 @@
 """The crash-safe journal of an attempt: one JSON document a line, appended, so a kill loses no whole line.
 
     {"lowcarb_journal": 1, "attempt_id": …, "key": …, "process": …, "machine": …, "site": …, "channels": […], …}
-    {"readings": [[at_s, channel number, value], …]}
+    {"readings": [[at_s, channel number, value], …], "counts": [tokens, steps], "at_s": …, "cpu_s": …}
     {"phase": name, "at_s": …, "cpu_s": …}          from then on it is this phase
-    {"counts": [tokens, steps], "at_s": …, "cpu_s": …}
     {"note": [key, value]}
     {"machine": …}                                  what is known of it now
     {"end": status, "at_s": …, "cpu_s": …, "faults": […], "meter_cpu_s": …}
@@ -40,8 +39,11 @@ from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.process import Process
 
 FORMAT = 1
-SYNC_S = 0.9
-"""Time between two syncs [s]: at most one a second, and what is written each second is synced each second."""
+WRITE_S = 0.9
+"""Time between two writes [s]: at most one a second, so that what is read each second is written each second."""
+SYNC_S = 10.0
+"""Time between two syncs [s]. What is written outlives the process at once; only a power cut asks for a sync, which
+costs more than all the rest of a reading."""
 MOST_PENDING = 20_000
 """Lines that are kept while the disk refuses them: some hours; then the oldest are given up."""
 PRIVATE_DIRECTORY, PRIVATE_FILE = 0o700, 0o600
@@ -125,6 +127,7 @@ class Journal:
         self._disk = Lock()
         self._descriptor: int | None = None
         self._torn = False
+        self._written_s = -WRITE_S
         self._synced_s = -SYNC_S
 
     def open(self, path: Path, header: Header) -> None:
@@ -137,11 +140,7 @@ class Journal:
 
     def add(self, line: Mapping[str, object]) -> None:
         """Remember a line for the next write."""
-        with self._remember:
-            self._pending.append(_line(line))
-            if len(self._pending) > MOST_PENDING:
-                # The first may be the header, without which the rest is worth nothing.
-                del self._pending[1]
+        self._append(_line(line))
 
     def mark(self, name: str, at_s: float, cpu_s: float) -> None:
         """Remember which phase it is from now on. Of phases too short to be told apart, the last one stays."""
@@ -155,13 +154,22 @@ class Journal:
                 self._pending.append(line)
                 self._mark = line, at_s
 
-    def write(self, readings: Sequence[Reading]) -> None:
-        """Put readings on disk, and what was added before; synced at most once a second."""
-        known = [r for r in readings if r.channel in self._numbers]
-        if known:
-            rows = [[r.at_s, self._numbers[r.channel], r.value if isfinite(r.value) else None] for r in known]
-            self.add({"readings": rows})
-        self._flush()
+    def write(self, readings: Sequence[Reading], tokens: int, steps: int, at_s: float, cpu_s: float) -> None:
+        """Put readings on disk, with counts and processor time at a time [s]; written at most once a second."""
+        numbers = self._numbers
+        rows = ",".join(
+            [
+                f"[{r.at_s!r},{numbers[r.channel]},{r.value if isfinite(r.value) else 'null'!s}]"
+                for r in readings
+                if r.channel in numbers
+            ]
+        )
+        self._append(
+            f'{{"readings":[{rows}],"counts":[{tokens},{steps}],"at_s":{at_s!r},"cpu_s":{cpu_s!r}}}\n'.encode()
+        )
+        if at_s - self._written_s >= WRITE_S:
+            self._written_s = at_s
+            self._flush()
 
     def end(self, line: Mapping[str, object]) -> bool:
         """Write the last line, and let go of the file; whether all is on disk."""
@@ -175,6 +183,13 @@ class Journal:
             self._guard.run("journal", lambda: os.close(descriptor), None)
         return whole
 
+    def _append(self, line: bytes) -> None:
+        with self._remember:
+            self._pending.append(line)
+            if len(self._pending) > MOST_PENDING:
+                # The first may be the header, without which the rest is worth nothing.
+                del self._pending[1]
+
     def _flush(self) -> None:
         self._guard.run("journal", self._put_all, False)  # noqa: FBT003  # if it fails
 
@@ -186,24 +201,28 @@ class Journal:
                 self._descriptor = _create(self._path)
             with self._remember:
                 lines, self._pending = self._pending, []
-            done = 0
+            # After a line that was torn, a new one begins.
+            left = memoryview((b"\n" if self._torn else b"") + b"".join(lines))
+            whole = len(left)
             try:
-                for line in lines:
-                    self._put(self._descriptor, line)
-                    done += 1
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
+                self._torn = False
                 self._sync(self._descriptor)
             finally:
-                if done < len(lines):
-                    with self._remember:
-                        self._pending[:0] = lines[done:]
+                if left:
+                    self._keep(lines, whole - len(left) - self._torn)
             return True
 
-    def _put(self, descriptor: int, line: bytes) -> None:
-        rest = memoryview(b"\n" + line if self._torn else line)
-        self._torn = True
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        self._torn = False
+    def _keep(self, lines: list[bytes], written: int) -> None:
+        """Keep the lines that were not written whole, by the number of their bytes that were."""
+        done = 0
+        while done < len(lines) and written >= len(lines[done]):
+            written -= len(lines[done])
+            done += 1
+        self._torn = (self._torn and written < 0) or written > 0
+        with self._remember:
+            self._pending[:0] = lines[done:]
 
     def _sync(self, descriptor: int) -> None:
         now_s = time.monotonic()

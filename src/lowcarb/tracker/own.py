@@ -199,10 +199,14 @@ class Own:
 
     def _take(self, readings: tuple[Reading, ...]) -> None:
         """The meter's sink."""
-        self._guard.run("books", lambda: self._books.seen(readings), None)
-        self._desk.write(readings, time.monotonic(), self.cpu_clock())
+        self._guard.run("books", lambda: self._seen(readings), None)
         if self._watch.needed and self._end is None:
             self._guard.run("budget", self._look, None)
+
+    def _seen(self, readings: tuple[Reading, ...]) -> None:
+        # The journal first: what the books make of it can be made again.
+        self._desk.write(readings, time.monotonic(), self.cpu_clock())
+        self._books.seen(readings)
 
     def _look(self) -> None:
         if self._watch.look(self.reckoning()[1], time.monotonic()):
@@ -230,6 +234,11 @@ class Own:
         return self._rig.faults() if self._end is None else ()
 
     @property
+    def cost_cpu_s(self) -> float | None:
+        """Processor time that metering has taken so far [s]."""
+        return self._rig.cost_cpu_s
+
+    @property
     def budget(self) -> Budget | None:
         """The budget that is kept."""
         return self._plan.budget
@@ -247,8 +256,9 @@ class Own:
     # Those who follow.
 
     def lead(self) -> Path:
-        """Lead, from the start on, whoever is told of the socket that this gives."""
-        self.leads_at = socket_path(self._plan.home or home(), self.attempt_id)
+        """Lead, from the start on, whoever is told of the socket that this gives; and the other ranks, if there are."""
+        here = self._plan.home or home()
+        self.leads_at = meeting_point(here) if local_ranks(os.environ) > 1 else socket_path(here, self.attempt_id)
         return self.leads_at
 
     @property

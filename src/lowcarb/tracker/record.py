@@ -72,10 +72,13 @@ class Record:
             ValueError, KeyError, TypeError and the like: it is none that a journal has; nothing of it was taken.
         """
         if "readings" in line:
+            counts = [int(count) for count in line["counts"]]
+            now_s, cpu_s = self._time(line["at_s"]), _finite(line["cpu_s"])
             rows = [(self._time(at_s), self._of(number), _value(value)) for at_s, number, value in line["readings"]]
             for at_s, series, value in rows:
                 series.append(at_s, value)
-                self.last_s = max(self.last_s, at_s)
+            self.tokens, self.steps = counts
+            self.last_s, self.cpu_s = max(self.last_s, now_s), cpu_s
         elif "note" in line:
             key, value = line["note"]
             self.notes[str(key)] = value
@@ -87,8 +90,6 @@ class Record:
     def _take_mark(self, line: Mapping[str, Any], at_s: float, cpu_s: float) -> None:
         if "phase" in line:
             self._books.turn_to(str(line["phase"]), at_s, cpu_s)
-        elif "counts" in line:
-            self.tokens, self.steps = (int(count) for count in line["counts"])
         elif "end" in line:
             self.end = line
         else:

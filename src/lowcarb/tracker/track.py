@@ -18,6 +18,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -148,6 +149,11 @@ class Tracker:
         return (*self._guard.faults(), *(self._work.faults() if self._live() else ()))
 
     @property
+    def meter_cpu_s(self) -> float | None:
+        """Processor time that metering has taken here so far [s]; None where another tracker leads."""
+        return None if self.follows else self._own.cost_cpu_s
+
+    @property
     def status(self) -> Status | None:
         """How the attempt stands; None before it is started."""
         return None if self._state == "new" else "running" if self._state == "running" else self._status
@@ -161,6 +167,11 @@ class Tracker:
     def attempt_id(self) -> str:
         """The attempt's id in the ledger: the leader's, where another tracker leads and has said so."""
         return self._work.attempt_id or self._own.attempt_id
+
+    @property
+    def leads_at(self) -> Path | None:
+        """The socket at which followers find whoever leads; None where nobody does."""
+        return self._work.leads_at
 
     @property
     def own(self) -> Own:

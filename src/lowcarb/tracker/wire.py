@@ -149,7 +149,8 @@ class Follower:
         self.attempt_id: str | None = None
         """The leader's attempt, once it has welcomed us."""
         self.over_budget = False
-        self._path, self._speaks, self._who = path, speaks, uuid.uuid4().hex
+        self.path = path
+        self._speaks, self._who = speaks, uuid.uuid4().hex
         self._socket: socket.socket | None = None
         self._tried_s = -RETRY_S
         self._begun = b""
@@ -240,7 +241,7 @@ class Follower:
             # A leader that is stopped in a debugger must not stop the training.
             one.settimeout(SPACING_S)
             try:
-                one.connect(os.fspath(self._path))
+                one.connect(os.fspath(self.path))
             except OSError:
                 one.close()
             else:
