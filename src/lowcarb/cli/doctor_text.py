@@ -12,7 +12,7 @@ from lowcarb.core.units import PERCENT
 def show_diagnosis(document: Mapping[str, Any]) -> None:
     """Print all that doctor found."""
     machine = document["machine"]
-    _line(f"{machine['name']}, {machine['threads']} threads{', virtual' if machine['virtual'] else ''}")
+    _line(f"{machine['name']}{', virtual' if machine['virtual'] else ''}")
     _metered(document)
     if document["self_test"] is not None:
         _tested(document["self_test"])

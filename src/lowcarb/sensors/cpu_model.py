@@ -125,6 +125,8 @@ class CpuModel:
             low_ratio=low_ratio,
             high_ratio=high_ratio,
             rated_w=max(full.mid * high_ratio, rated_w.high),
+            # The kernel counts processor time in ticks.
+            resolution_s=1.0 / TICKS_PER_S,
         )
 
     def channels(self) -> tuple[Channel, ...]:

@@ -96,7 +96,7 @@ class Worker:
         if self._clock() - at_s > LATE_S:
             return (), (f"{self.name}: answered after more than {LATE_S:g} s",)
         good = tuple(Reading(at_s, r.channel, _sane(r.value)) for r in readings if r.channel in self._known)
-        missing = self._known.difference(r.channel for r in good) if len(good) != len(self._known) else ()
+        missing = self._known.difference([reading.channel for reading in good])
         return good, tuple(f"{self.name}: no reading of {channel}" for channel in sorted(missing))
 
 
