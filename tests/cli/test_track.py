@@ -1,0 +1,105 @@
+"""`lowcarb track` and what `lowcarb ledger` then says, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LOWCARB = Path(sys.executable).with_name("lowcarb")
+
+
+@pytest.fixture
+def lowcarb(tmp_path):
+    """Runs a command in a home of its own."""
+
+    def run(*arguments, **environ):
+        return subprocess.run(
+            [LOWCARB, *arguments], env={**os.environ, "LOWCARB_HOME": str(tmp_path), **environ},
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    return run
+
+
+def test_json_is_one_document_after_the_commands_own_output(lowcarb):
+    done = lowcarb("track", "--site", "fra", "--json", "--no-hook", "--", "sh", "-c", "echo said; exit 3")
+
+    said, _, document = done.stdout.partition("\n")
+    run = json.loads(document)
+    assert (done.returncode, said) == (3, "said")
+    assert (run["kind"], run["exit_code"], run["status"]) == ("run", 3, "failed")
+    assert run["footprint"]["energy_j"]["mid"] > 0
+    assert run["meter"]["cost_cpu_s"] >= 0
+
+
+def test_the_run_is_in_the_ledger_at_once_and_the_total_counts_it(lowcarb):
+    lowcarb("track", "--name", "first", "--", "sleep", "0.2")
+    lowcarb("track", "--name", "second", "--key", "k", "--", "sleep", "0.2")
+    listed = json.loads(lowcarb("ledger", "list", "--json").stdout)
+
+    assert [run["name"] for run in listed["runs"]] == ["second", "first"]
+    parts = [run["attempts"][0]["energy_j"] for run in listed["runs"]]
+    assert listed["total"]["energy_j"]["mid"] == pytest.approx(sum(parts))
+    assert listed["total"]["overlaps"] == []
+
+
+def test_a_tracked_command_in_a_tracked_command_counts_once(lowcarb):
+    inner = f"{LOWCARB} track --name inner -- sleep 0.5"
+    lowcarb("track", "--name", "outer", "--", "sh", "-c", inner)
+    listed = json.loads(lowcarb("ledger", "list", "--json").stdout)
+
+    energies = {run["name"]: run["attempts"][0]["energy_j"] for run in listed["runs"]}
+    assert set(energies) == {"outer", "inner"}
+    assert listed["total"]["energy_j"]["mid"] == pytest.approx(energies["outer"])
+    assert listed["total"]["overlaps"] == []
+    assert "each joule once" in lowcarb("ledger", "list").stdout
+
+
+def test_a_budget_ends_the_command_with_exit_code_4(lowcarb):
+    done = lowcarb("track", "--budget", "0.5 J", "--interval", "0.1", "--", "sleep", "30")
+
+    assert done.returncode == 4
+    assert "the budget of 0.5 J is used up" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--budget", "5"), "budget"),
+        (("--interval", "0"), "interval_s"),
+        (("--attribution", "all"), "attribution"),
+        (("--site", "frannce"), "site"),
+        (("--ledger", "mysql://x"), "ledger"),
+    ],
+)
+def test_a_bad_setting_is_one_error_before_the_command_runs(lowcarb, tmp_path, options, named):
+    done = lowcarb("track", *options, "--", "touch", str(tmp_path / "ran"))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_it_works_where_nothing_is_set(tmp_path):
+    done = subprocess.run(
+        [LOWCARB, "track", "--json", "--", "/bin/true"], env={}, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["status"] == "done"
+
+
+def test_attempts_of_one_key_are_one_run_and_show_says_what_metering_took(lowcarb):
+    for _ in range(2):
+        lowcarb("track", "--name", "again", "--key", "k", "--attribution", "process", "--", "sleep", "0.1")
+    (run,) = json.loads(lowcarb("ledger", "list", "--json").stdout)["runs"]
+    shown = lowcarb("ledger", "show", run["id"]).stdout
+
+    assert [attempt["number"] for attempt in run["attempts"]] == [1, 2]
+    assert "metering took" in shown
+    assert "this process tree's share" in shown
