@@ -87,8 +87,9 @@ def test_a_bad_setting_is_one_error_before_the_command_runs(lowcarb, tmp_path, o
 
 def test_it_works_where_nothing_is_set(tmp_path):
     done = subprocess.run(
-        [LOWCARB, "track", "--json", "--", "/bin/true"], env={}, cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+        [LOWCARB, "track", "--json", "--", "/bin/true"],
+        env={}, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["status"] == "done"

@@ -196,7 +196,8 @@ def test_figures_that_cannot_be_are_not_booked(home, journal_of, ledger):
     path = journal_of(replace(this_process(), boot="another"))
     with path.open("a") as file:
         file.write(
-            '{"readings": [], "counts": [0, 0], "at_s": 1e308, "cpu_s": 1e308}\n{"phase": "x", "at_s": 1e308, "cpu_s": -1e308}\n'
+            '{"readings": [], "counts": [0, 0], "at_s": 1e308, "cpu_s": 1e308}\n'
+            '{"phase": "x", "at_s": 1e308, "cpu_s": -1e308}\n'
         )
 
     (attempt,) = recover(home, ledger)

@@ -64,7 +64,7 @@ def times_for(processor: Processor) -> CpuTimes | None:
 
 
 def _busy_and_whole(ticks: Sequence[int]) -> tuple[float, float]:
-    """Of a line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice. (proc_stat(5))"""
+    """Of a line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal and guests, by proc_stat(5)."""
     # Guest time is already in user time. Time stolen by the host was another machine's work, and here idle.
     whole = sum(ticks[:8])
     unused = sum(ticks[3:5]) + sum(ticks[7:8])

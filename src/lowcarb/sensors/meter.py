@@ -1,9 +1,9 @@
 """The meter: reads sensors in the background of a training, which it never breaks, slows or outlives.
 
-One thread keeps the schedule and owns what was read. A sensor is first read in a thread of its own; one that is quick is
-from then on read by the thread that keeps the schedule, since handing over costs more than most sensors do. If it
-hangs there one day, a second thread, which looks every other second, sees that and goes on without it. The program that is measured only ever puts a word
-into a queue or reads what lies there, so nothing in it waits for a sensor.
+One thread keeps the schedule and owns what was read. A sensor is first read in a thread of its own; one that is quick
+is from then on read by the thread that keeps the schedule, since handing over costs more than most sensors do. If it
+hangs there one day, a second thread, which looks every other second, sees that and goes on without it. The program
+that is measured only ever puts a word into a queue or reads what lies there, so nothing in it waits for a sensor.
 """
 
 from __future__ import annotations

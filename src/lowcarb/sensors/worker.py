@@ -1,4 +1,4 @@
-"""One sensor and how it is asked: by whoever keeps the schedule, or in a thread of its own where it is slow or hangs."""
+"""One sensor and how it is asked: by whoever keeps the schedule, or by a thread of its own where it is slow."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ class Answer:
 
 
 class Worker:
-    """Asks one sensor. `answer` does it here and now; after `start`, `ask` has it done by a thread of its own, which puts
-    the answer into a queue that it shares with other workers.
+    """Asks one sensor.
+
+    `answer` does it here and now. After `start`, `ask` has it done by a thread of its own, which puts the answer into a
+    queue that it shares with other workers.
     """
 
     def __init__(self, sensor: Sensor, answers: SimpleQueue[Answer | None], clock: Callable[[], float]) -> None:
