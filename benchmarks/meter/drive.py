@@ -5,7 +5,18 @@ time of that to `ready`. All times are those of CLOCK_MONOTONIC, which is the sa
 standard error output that begin with @@ say where the tool's own words belong.
 """
 
+# ruff: noqa: E402  # memory is looked at before anything is imported
+
 from __future__ import annotations
+
+
+def resident_b(pid: int | str = "self") -> int:
+    """Resident memory of a process [B]."""
+    with open(f"/proc/{pid}/status") as file:  # noqa: PTH123  # pathlib is not imported yet
+        return next((1024 * int(line.split()[1]) for line in file if line.startswith("VmRSS:")), 0)
+
+
+BARE_B = resident_b()
 
 import importlib
 import json
@@ -96,10 +107,12 @@ def start_stop(tool: str, settings: Settings) -> dict[str, Any]:
 
 
 def memory(tool: str, settings: Settings) -> dict[str, Any]:
-    """Resident memory that importing, starting and running adds; `with_torch` imports torch before."""
-    if settings["with_torch"]:
+    """Resident memory that importing, starting and running adds: to nothing, or where told to what has torch."""
+    before_b = BARE_B
+    if settings["torch_path"]:
+        sys.path.append(settings["torch_path"])
         importlib.import_module("torch")
-    before_b = resident_b()
+        before_b = resident_b()
     meter = make(tool, settings)
     meter.start()
     time.sleep(settings["run_s"])
@@ -167,13 +180,6 @@ def write(path: str, document: object) -> None:
 
 def say(what: str) -> None:
     print(f"@@{what}", file=sys.stderr, flush=True)
-
-
-def resident_b(pid: int | str = "self") -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return 1024 * int(line.split()[1])
-    return 0
 
 
 def children() -> list[int]:

@@ -70,7 +70,7 @@ def spikes(run_s: float, base_w: float = 60.0, peak_w: float = 300.0, seed: int 
 
 @dataclass
 class Machine:
-    """Simulated devices, and the environment in which a program finds them. Close it at the end."""
+    """Simulated devices, and the environment in which a program finds them. `close` removes all that was written."""
 
     gpus: Sequence[Any] = ()
     zones: Sequence[Any] = ()
@@ -121,6 +121,7 @@ class Machine:
         self._ended.set()
         if self._writer.is_alive():
             self._writer.join()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # What befalls a preloaded counter.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from figures import Cell, Cells
+from cells import Cell, Cells
 
 
 @dataclass(frozen=True)

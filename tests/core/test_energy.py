@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lowcarb.core.documents import energy_as_dict, energy_from_dict
 from lowcarb.core.energy import (
     GAP_INTERVALS,
     MOST_W,
     RATED_MARGIN,
     Channel,
     Reading,
-    energy_as_dict,
-    energy_from_dict,
     integrate,
     power_at,
+    with_lag,
     without,
 )
 
@@ -249,4 +249,26 @@ def test_kinds_can_be_left_out():
 def test_the_json_form_comes_back_as_it_was(pairs):
     energy = integrate([COUNTER, POWER], [*counted(pairs)[0], *powered(pairs)], 0.0, 5.0, 1.0)
 
+    assert energy == energy_from_dict(energy_as_dict(energy))
+
+
+def test_a_window_too_short_for_its_readings_is_marked_and_its_bounds_say_how_much_may_be_missing():
+    slow = replace(COUNTER, low_ratio=1.0, high_ratio=1.0, range_j=None, resolution_s=0.1)
+    readings = [Reading(0.0, slow.id, 0.0), Reading(1.0, slow.id, 50.0), Reading(60.0, slow.id, 3000.0)]
+    block, run = (with_lag(integrate([slow], readings, 0.0, end_s, 1.0)) for end_s in (1.0, 60.0))
+
+    assert block.unresolved() == (slow.device,)
+    assert (block.energy_j.low, block.energy_j.mid, block.energy_j.high) == (40.0, 50.0, 60.0)
+    assert run.unresolved() == ()
+    assert run.energy_j.high - run.energy_j.low == 20.0
+    assert run.unresolved(blocks=100) == (slow.device,)
+
+
+def test_what_contains_devices_checks_them_and_is_in_no_total():
+    wall = replace(POWER, id="wall", device="machine", kind="machine", check=True)
+    readings = [Reading(at_s, channel, 10.0) for at_s in (0.0, 1.0) for channel in (POWER.id, "wall")]
+    energy = integrate([POWER, wall], readings, 0.0, 1.0, 1.0)
+
+    assert energy.energy_j.mid == 10.0
+    assert [(check.device, check.energy_j.mid) for check in energy.checks] == [("machine", 10.0)]
     assert energy == energy_from_dict(energy_as_dict(energy))

@@ -47,11 +47,13 @@ def test_phases_sum_to_the_footprint_and_the_rest_is_other(make):
     assert [phase.name for phase in phases] == [OTHER, "train", "evaluate"]
     assert 0.3 <= phases[1].wall_s < 0.6
     for name in ("energy_j", "operational_g", "embodied_g", "water_l", "duration_s"):
-        for bound in ("low", "mid", "high"):
-            parts = sum(getattr(getattr(phase.footprint, name), bound) for phase in phases)
-            assert getattr(getattr(footprint, name), bound) == pytest.approx(parts, rel=1e-9)
+        low, mid, high = (sum(getattr(getattr(p.footprint, name), b) for p in phases) for b in ("low", "mid", "high"))
+        whole = getattr(footprint, name)
+        assert whole.mid == pytest.approx(mid, rel=1e-9)
+        # What lags at the end of one phase is in the next one: the whole is known better than its parts.
+        assert low * (1 - 1e-9) <= whole.low <= whole.high <= high * (1 + 1e-9)
     assert sum(phase.wall_s for phase in phases) == pytest.approx(footprint.duration_s.mid)
-    assert merged([phase.energy for phase in phases]).energy_j == footprint.energy_j
+    assert merged([phase.energy for phase in phases]).energy_j.mid == pytest.approx(footprint.energy_j.mid)
 
 
 def test_a_phase_inside_another_takes_its_time(make):

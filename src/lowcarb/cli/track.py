@@ -9,6 +9,7 @@ import typer
 
 from lowcarb.cli.console import EXIT_BUDGET, EXIT_USAGE, Json, LedgerPath, SiteId, emit, say
 from lowcarb.cli.ledger import opened
+from lowcarb.core.documents import energy_as_dict
 from lowcarb.errors import LedgerError
 from lowcarb.integrations.hook import hook_environment
 from lowcarb.report.format import quantity
@@ -96,6 +97,7 @@ def _document(name: str, outcome: Outcome) -> dict[str, object]:
         "status": outcome.status,
         "attempt": outcome.attempt_id,
         "footprint": outcome.footprint.as_dict(),
+        "energy": energy_as_dict(outcome.energy),
         "phases": [
             {
                 "name": p.name, "wall_s": p.wall_s, "cpu_s": p.cpu_s, "blocks": p.blocks,

@@ -1,4 +1,4 @@
-"""JSON forms of what is stored beside a result: machine, site and channels.
+"""JSON forms of what is stored beside a result: machine, site, channels and energy.
 
 `x_from_dict(x_as_dict(x)) == x` for each of them, so that a journal can be booked, and a ledger repriced, without the
 catalogue that the figures came from.
@@ -11,7 +11,7 @@ from dataclasses import fields
 from math import isfinite
 from typing import Any
 
-from lowcarb.core.energy import Channel
+from lowcarb.core.energy import Channel, DeviceEnergy, Energy
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.hardware import Device, Installed, Machine
 from lowcarb.core.site import Site
@@ -86,6 +86,25 @@ def channel_from_dict(document: Mapping[str, Any]) -> Channel:
     return Channel(**document)
 
 
+def energy_as_dict(energy: Energy) -> dict[str, object]:
+    """The JSON form of an energy: what the ledger keeps, and what any site can be applied to later."""
+    return {
+        "duration_s": energy.duration_s,
+        "coverage": energy.coverage,
+        "gaps_s": energy.gaps_s,
+        "measured_share": energy.measured_share,
+        "unresolved": list(energy.unresolved()),
+        "devices": [_drawn_as_dict(device) for device in energy.devices],
+        "checks": [_drawn_as_dict(device) for device in energy.checks],
+    }
+
+
+def energy_from_dict(document: Mapping[str, Any]) -> Energy:
+    """The energy whose JSON form this is."""
+    devices, checks = (tuple(_drawn_from_dict(one) for one in document[name]) for name in ("devices", "checks"))
+    return Energy(float(document["duration_s"]), devices, checks)
+
+
 def _device_as_dict(device: Device) -> dict[str, object]:
     return _flat(device) | {"peak_flops": dict(device.peak_flops), "sources": list(device.sources)}
 
@@ -101,3 +120,22 @@ def _flat(record: Device | Site | Channel) -> dict[str, object]:
 
 def _estimates(document: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Estimate | None]:
     return {name: None if document[name] is None else Estimate.from_dict(document[name]) for name in names}
+
+
+def _drawn_as_dict(device: DeviceEnergy) -> dict[str, object]:
+    return {
+        "device": device.device,
+        "kind": device.kind,
+        "sensor": device.sensor,
+        "energy_j": device.energy_j.as_dict(),
+        "coverage": device.coverage,
+        "gaps_s": device.gaps_s,
+        "faults": list(device.faults),
+        "resolution_s": device.resolution_s,
+        "lag_j": device.lag_j,
+    }
+
+
+def _drawn_from_dict(document: Mapping[str, Any]) -> DeviceEnergy:
+    energy_j, faults = Estimate.from_dict(document["energy_j"]), tuple(document["faults"])
+    return DeviceEnergy(**{**document, "energy_j": energy_j, "faults": faults})

@@ -10,17 +10,17 @@ window, and is the one place that decides what a reading is worth:
 - a power that is negative, not finite or above what the device can draw is a fault;
 - two power readings further apart than three intervals are a gap;
 - a gap is never zero: its energy lies between none and rated power × time, and takes the basis `assumed`;
-- a window too short for what the readings resolve is marked: `Energy.unresolved` names the devices.
+- a window too short for what the readings resolve is marked, and its bounds are as wide as that makes them.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import isfinite
-from typing import Any, Literal
+from math import isfinite, sqrt
+from typing import Literal
 
 from lowcarb.core.estimate import Basis, Estimate, total
 from lowcarb.core.hardware import DeviceKind
@@ -96,6 +96,9 @@ class DeviceEnergy:
     """What was wrong with readings, one line a kind."""
     resolution_s: float = 0.0
     """How far its readings lag at most [s]."""
+    lag_j: float = 0.0
+    """Energy that the device draws in that time at most [J]: at each end of a window so much may be missing, or be of
+    before. It is not in the bounds of `energy_j`, as it cancels where one window follows another: see `with_lag`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,7 @@ def _device_energy(
     parts = [segment.within(start_s, end_s) for segment in segments]
     covered_s, joules = sum(part[0] for part in parts), sum(part[1] for part in parts)
     duration_s = end_s - start_s
+    resolution_s = max(channel.resolution_s, interval_s if channel.quantity == "power" else 0.0)
     gaps_s = max(0.0, duration_s - covered_s)
     if gaps_s <= ROUNDING * max(1.0, duration_s):
         gaps_s = 0.0
@@ -207,7 +211,8 @@ def _device_energy(
         coverage=1.0 if duration_s == 0 else 1.0 - gaps_s / duration_s,
         gaps_s=gaps_s,
         faults=_tally(faults),
-        resolution_s=max(channel.resolution_s, interval_s if channel.quantity == "power" else 0.0),
+        resolution_s=resolution_s,
+        lag_j=resolution_s * _most_w(channel),
     )
 
 
@@ -317,6 +322,22 @@ def without(energy: Energy, kinds: Iterable[str]) -> Energy:
     return Energy(energy.duration_s, tuple(d for d in energy.devices if d.kind not in left_out), energy.checks)
 
 
+def with_lag(energy: Energy, blocks: int = 1) -> Energy:
+    """The energy with bounds that hold what readings that lag may have missed, or have taken from before.
+
+    Args:
+        energy: of one window, or of several blocks together.
+        blocks: how many; what one lacks has nothing to do with what another does, so it grows with their root.
+    """
+
+    def wide(device: DeviceEnergy) -> DeviceEnergy:
+        aside_j, known = device.lag_j * sqrt(blocks), device.energy_j
+        bounds = Estimate(max(0.0, known.low - aside_j), known.mid, known.high + aside_j, known.basis)
+        return replace(device, energy_j=bounds, lag_j=0.0)
+
+    return replace(energy, devices=tuple(map(wide, energy.devices)), checks=tuple(map(wide, energy.checks)))
+
+
 def metering_j(energy: Energy, meter_cpu_s: float | None, threads: int) -> Estimate | None:
     """Energy that metering itself took [J]: the processors', by its share of the processor time that there was.
 
@@ -333,40 +354,3 @@ def metering_j(energy: Energy, meter_cpu_s: float | None, threads: int) -> Estim
     # One logical processor at work may draw all that an otherwise idle machine draws.
     most = min(1.0, meter_cpu_s / energy.duration_s)
     return Estimate(0.0, drawn.mid * share, drawn.high * most, "modelled")
-
-
-def energy_as_dict(energy: Energy) -> dict[str, object]:
-    """The JSON form of an energy: what the ledger keeps, and what any site can be applied to later."""
-    return {
-        "duration_s": energy.duration_s,
-        "coverage": energy.coverage,
-        "gaps_s": energy.gaps_s,
-        "measured_share": energy.measured_share,
-        "unresolved": list(energy.unresolved()),
-        "devices": [_device_as_dict(device) for device in energy.devices],
-        "checks": [_device_as_dict(device) for device in energy.checks],
-    }
-
-
-def energy_from_dict(document: Mapping[str, Any]) -> Energy:
-    """The energy whose JSON form this is."""
-    devices, checks = (tuple(_device_from_dict(one) for one in document[name]) for name in ("devices", "checks"))
-    return Energy(float(document["duration_s"]), devices, checks)
-
-
-def _device_as_dict(device: DeviceEnergy) -> dict[str, object]:
-    return {
-        "device": device.device,
-        "kind": device.kind,
-        "sensor": device.sensor,
-        "energy_j": device.energy_j.as_dict(),
-        "coverage": device.coverage,
-        "gaps_s": device.gaps_s,
-        "faults": list(device.faults),
-        "resolution_s": device.resolution_s,
-    }
-
-
-def _device_from_dict(document: Mapping[str, Any]) -> DeviceEnergy:
-    energy_j, faults = Estimate.from_dict(document["energy_j"]), tuple(document["faults"])
-    return DeviceEnergy(**{**document, "energy_j": energy_j, "faults": faults})

@@ -114,6 +114,8 @@ def footprint_of(
 def measured_footprint(energy: Energy, machine: Machine, site: Site) -> Footprint:
     """Footprint of what the meter saw."""
     sensors = ", ".join(dict.fromkeys(device.sensor for device in energy.devices)) or "no sensor"
+    short = energy.unresolved()
+    too_short = f"; too short for the readings of {', '.join(short)}, so a guess" if short else ""
     return footprint_of(
         energy.energy_j,
         Estimate.exact(energy.duration_s),
@@ -121,7 +123,7 @@ def measured_footprint(energy: Energy, machine: Machine, site: Site) -> Footprin
         site,
         measured_share=energy.measured_share,
         scope="+".join(dict.fromkeys(device.kind for device in energy.devices)) or "nothing",
-        method=f"metered: {sensors}; coverage {energy.coverage:.0%}",
+        method=f"metered: {sensors}; coverage {energy.coverage:.0%}{too_short}",
     )
 
 

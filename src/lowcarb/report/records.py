@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from lowcarb.core.documents import machine_from_dict, site_from_dict
-from lowcarb.core.energy import Energy, energy_from_dict
+from lowcarb.core.documents import energy_from_dict, machine_from_dict, site_from_dict
+from lowcarb.core.energy import Energy
 from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
 from lowcarb.core.trial import Result, Scores, Study, Trial

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
-from lowcarb.core.energy import DeviceEnergy, Energy, Reading, energy_as_dict, energy_from_dict
+from lowcarb.core.documents import energy_as_dict, energy_from_dict
+from lowcarb.core.energy import DeviceEnergy, Energy, Reading, with_lag
 from lowcarb.core.footprint import Footprint, footprint_from_dict, measured_footprint
 from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
@@ -87,8 +88,8 @@ class Entry:
 
     def phase(self, machine: Machine, site: Site) -> Phase:
         """The phase, on a machine at a site."""
-        footprint = measured_footprint(self.energy, machine, site)
-        return Phase(self.name, self.wall_s, self.cpu_s, self.blocks, self.energy, footprint)
+        energy = with_lag(self.energy, self.blocks)
+        return Phase(self.name, self.wall_s, self.cpu_s, self.blocks, energy, measured_footprint(energy, machine, site))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +283,7 @@ def _both(one: DeviceEnergy, other: DeviceEnergy) -> DeviceEnergy:
         gaps_s=one.gaps_s + other.gaps_s,
         faults=_kinds((*one.faults, *other.faults)),
         resolution_s=max(one.resolution_s, other.resolution_s),
+        lag_j=max(one.lag_j, other.lag_j),
     )
 
 

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Unpack
 
 from lowcarb.core.budget import Outlook
+from lowcarb.core.energy import Energy
 from lowcarb.core.footprint import Footprint
 from lowcarb.errors import SettingError
 from lowcarb.ledger.base import Status
@@ -49,6 +50,7 @@ class Outcome:
     """The command's own; 128+n where signal n ended it; 127 where there is no such command, 126 where it cannot run."""
     status: Status
     footprint: Footprint
+    energy: Energy
     phases: tuple[Phase, ...]
     attempt_id: str
     meter_cpu_s: float | None
@@ -98,9 +100,15 @@ def run_command(
         tracker.note("exit_code", exit_code)
         footprint = tracker.stop(work.status(exit_code))
     return Outcome(
-        exit_code, tracker.status or "done", footprint, tracker.phases(), tracker.attempt_id, tracker.meter_cpu_s,
-        tracker.outlook(),
-    )  # fmt: skip
+        exit_code=exit_code,
+        status=tracker.status or "done",
+        footprint=footprint,
+        energy=tracker.energy(),
+        phases=tracker.phases(),
+        attempt_id=tracker.attempt_id,
+        meter_cpu_s=tracker.meter_cpu_s,
+        outlook=tracker.outlook(),
+    )
 
 
 class _Forwarding:

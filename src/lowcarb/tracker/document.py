@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lowcarb.core.documents import machine_as_dict, site_as_dict
-from lowcarb.core.energy import energy_as_dict, energy_from_dict, metering_j
+from lowcarb.core.documents import energy_as_dict, energy_from_dict, machine_as_dict, site_as_dict
+from lowcarb.core.energy import metering_j, with_lag
 from lowcarb.core.footprint import measured_footprint
 from lowcarb.core.hours import by_hour
 from lowcarb.core.totals import Spell, devices_of
@@ -37,7 +37,7 @@ def document_of(
     header: Header, entries: Sequence[Entry], ending: Ending, energy_between: EnergyBetween
 ) -> dict[str, object]:
     """The document of an attempt."""
-    energy = merged([entry.energy for entry in entries])
+    energy = with_lag(merged([entry.energy for entry in entries]))
     ended_s = header.started_s + energy.duration_s
     cost_j = metering_j(energy, ending.meter_cpu_s, header.machine.threads)
     faults = (*ending.faults, *(f"{one.device}: {fault}" for one in energy.devices for fault in one.faults))

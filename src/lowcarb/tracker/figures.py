@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from lowcarb.core.energy import GAP_INTERVALS
+from lowcarb.core.energy import GAP_INTERVALS, Energy, with_lag
 from lowcarb.core.footprint import Footprint, measured_footprint
 from lowcarb.tracker.books import Books, Entry, Phase, merged
 from lowcarb.tracker.guard import Guard
@@ -15,8 +15,8 @@ from lowcarb.tracker.rig import Rig, unseen_energy
 REFRESH_RATIO = 50.0
 """A live figure is computed anew after so many times the time that it took: at most 2 % of the program's."""
 
-Reckoning = tuple[tuple[Phase, ...], Footprint]
-"""Phases, and the footprint that they sum to."""
+Reckoning = tuple[tuple[Phase, ...], Footprint, Energy]
+"""Phases, and the footprint and energy that they sum to."""
 
 
 class Figures:
@@ -43,7 +43,7 @@ class Figures:
         """Figures of a time that nobody looked at: assumed, and as wide as can be."""
         began_s = self._books.began[0] if self._books.began else time.monotonic()
         energy = unseen_energy(began_s, time.monotonic() if self._books.began else began_s)
-        return (), measured_footprint(energy, self._rig.machine, self._plan.site)
+        return (), measured_footprint(energy, self._rig.machine, self._plan.site), energy
 
     def _live(self, cpu_s: float, ended_s: float | None) -> Reckoning:
         now_s, turns = time.monotonic(), (self._books.turns, ended_s)
@@ -58,8 +58,9 @@ class Figures:
     def _applied(self, entries: Sequence[Entry]) -> Reckoning:
         """Machine and site applied to the books."""
         machine, site = self._rig.machine, self._plan.site
-        total = merged([entry.energy for entry in entries])
-        return tuple(entry.phase(machine, site) for entry in entries), measured_footprint(total, machine, site)
+        total = with_lag(merged([entry.energy for entry in entries]))
+        phases = tuple(entry.phase(machine, site) for entry in entries)
+        return phases, measured_footprint(total, machine, site), total
 
     def _seen_s(self, now_s: float) -> float:
         """The time of the last reading [s]: between two of them nothing is known yet. Now, if none has come lately."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lowcarb.core.budget import Budget, Outlook
+from lowcarb.core.energy import Energy
 from lowcarb.core.footprint import Footprint, footprint_from_dict, measured_footprint
 from lowcarb.ledger.base import Status
 from lowcarb.ledger.home import home
@@ -73,12 +74,12 @@ class Following:
     def reckoning(self) -> Reckoning:
         """No phases, and the leader's footprint."""
         footprint = self._final or self._asked()
-        return ((), footprint) if footprint else self.unseen()
+        return ((), footprint, Energy(0.0, ())) if footprint else self.unseen()
 
     def unseen(self) -> Reckoning:
         """What can be said where the leader is silent: a wide guess for the time since the start."""
         energy = unseen_energy(self._began_s, time.monotonic())
-        return (), measured_footprint(energy, unknown_machine(), self._site)
+        return (), measured_footprint(energy, unknown_machine(), self._site), energy
 
     def power_w(self) -> float | None:
         """The leader's mean power [W]."""

@@ -24,6 +24,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from lowcarb.core.budget import Budget, Outlook
 from lowcarb.core.documents import plain
+from lowcarb.core.energy import Energy
 from lowcarb.core.footprint import Footprint
 from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
@@ -126,6 +127,10 @@ class Tracker:
     def footprint(self) -> Footprint:
         """The footprint so far, and in the end the whole."""
         return self._reckoning()[1]
+
+    def energy(self) -> Energy:
+        """The energy so far, device by device; of no device where another tracker leads."""
+        return self._reckoning()[2]
 
     def phases(self) -> tuple[Phase, ...]:
         """The phases so far, in the order in which they were first opened; they sum to the footprint."""
