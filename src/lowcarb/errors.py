@@ -16,7 +16,6 @@ Constructors take facts; the message says what happened, why, and what to type.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 
 class LowcarbError(Exception):
@@ -35,6 +34,8 @@ class CatalogueError(LowcarbError):
     """An id that the catalogue does not hold."""
 
     def __init__(self, kind: str, wanted: str, known: Iterable[str]) -> None:
+        from difflib import get_close_matches  # noqa: PLC0415  # only where something went wrong
+
         self.kind, self.wanted = kind, wanted
         self.near = tuple(get_close_matches(wanted.lower(), sorted(known), n=3, cutoff=0.5))
         hint = f"did you mean {', '.join(self.near)}? " if self.near else ""

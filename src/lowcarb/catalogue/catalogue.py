@@ -28,7 +28,7 @@ class Catalogue:
     Each table is read once, when it is first asked for. All figures are in SI units.
     """
 
-    def __init__(self, read: Callable[[str], Iterable[Row]] = tables.read) -> None:
+    def __init__(self, read: Callable[..., Iterable[Row]] = tables.read) -> None:
         """A catalogue over tables that `read` gives by name; those of the package unless told otherwise."""
         self._read = read
 
@@ -146,9 +146,8 @@ class Catalogue:
     def _find_cpu(self, wanted: str) -> Cpu | None:
         # Every word of a key is in the name as it was, but the version, which may be glued on; most rows lack one.
         words = [word for word in wanted.split() if not word.startswith("v")]
-        rows = (row for row in self._read("cpus") if all(word in row["name"].lower() for word in words))
-        found = [row for row in rows if cpu_key(row["name"]) == wanted]
-        return _cpu(found[-1]) if wanted and found else None
+        found = [row for row in self._read("cpus", words) if cpu_key(row["name"]) == wanted] if words else []
+        return _cpu(found[-1]) if found else None
 
     @cached_property
     def _cpu_families(self) -> Mapping[tuple[str, str, str], CpuFamily]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -70,6 +69,8 @@ def _usable(directory: Path) -> bool:
 
 
 def _temporary(usual: Path) -> Path:
+    import tempfile  # noqa: PLC0415  # seldom needed, and not small
+
     directory = Path(tempfile.gettempdir()) / f"lowcarb-{os.getuid()}"
     if _usable(directory) and not directory.is_symlink() and directory.stat().st_uid == os.getuid():
         _log.warning(

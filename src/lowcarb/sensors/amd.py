@@ -23,7 +23,7 @@ from lowcarb.core.hardware import DeviceKind
 from lowcarb.core.units import UJ_PER_J
 from lowcarb.errors import SensorUnavailable
 from lowcarb.sensors.amd_cards import IDS, Card, cards, visible
-from lowcarb.sensors.nvml import Gpu
+from lowcarb.sensors.gpu import Gpu
 from lowcarb.sensors.power_counter import PowerCounter, WatchedCounter
 from lowcarb.sensors.sysfs import number
 

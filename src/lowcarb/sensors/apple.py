@@ -11,7 +11,7 @@ from lowcarb.core.energy import Channel, Reading
 from lowcarb.core.hardware import DeviceKind
 from lowcarb.core.units import MJ_PER_J
 from lowcarb.errors import SensorUnavailable
-from lowcarb.sensors.nvml import Gpu
+from lowcarb.sensors.gpu import Gpu
 
 LOW_RATIO, HIGH_RATIO = 0.75, 1.35
 """`assumed`: the chip models its energy from what its parts do (zeus-apple-silicon, README, Accuracy), Apple calls the

@@ -18,8 +18,9 @@ from lowcarb.sensors.base import Sensor
 from lowcarb.sensors.battery import find_battery
 from lowcarb.sensors.board import find_board
 from lowcarb.sensors.cpu_model import CpuModel, DramModel, times_for
+from lowcarb.sensors.gpu import Gpu
 from lowcarb.sensors.ipmi import find_ipmi
-from lowcarb.sensors.nvml import Gpu, find_nvml
+from lowcarb.sensors.nvml import find_nvml
 from lowcarb.sensors.processor import CpuCatalogue, Processor, clock_hz, rated_w, read_processor, usable_cores
 from lowcarb.sensors.rapl import find_rapl
 

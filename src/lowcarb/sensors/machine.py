@@ -6,8 +6,8 @@ import json
 import platform
 import sys
 from collections import Counter
-from hashlib import sha256
 from typing import Protocol
+from zlib import crc32
 
 from lowcarb.core.cpu_power import cpu_power_w
 from lowcarb.core.estimate import Estimate
@@ -15,7 +15,7 @@ from lowcarb.core.hardware import Device, Installed, Machine
 from lowcarb.core.units import BYTES_PER_GIB, G_PER_KG, s_from_years
 from lowcarb.errors import CatalogueError
 from lowcarb.sensors.find import Found
-from lowcarb.sensors.nvml import Gpu
+from lowcarb.sensors.gpu import Gpu
 from lowcarb.sensors.processor import CpuCatalogue, Processor, clock_hz, usable_cores
 
 SERVER_KG = Estimate(650.0, 1500.0, 3000.0, "assumed")
@@ -34,7 +34,6 @@ machine, such as a laptop, counts as a part of the smallest."""
 SOCKETS_OF_SERVER = 2.0
 SOFTWARE = ("torch", "transformers")
 """Packages whose version changes what a training costs."""
-_ID_LENGTH = 12
 
 
 class HardwareCatalogue(CpuCatalogue, Protocol):
@@ -70,7 +69,8 @@ def _fingerprint(processor: Processor, threads: int, gpus: list[str], software: 
         gpus,
         software,
     ]
-    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_ID_LENGTH]
+    # A check sum does: nobody forges it, and a stronger one would take a training 4 MB.
+    return f"{crc32(json.dumps(facts, sort_keys=True).encode()):08x}"
 
 
 def _name(processor: Processor, threads: int, gpus: list[str]) -> str:

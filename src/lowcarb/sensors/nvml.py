@@ -10,6 +10,7 @@ two differ, on Ampere and newer, it is the mean of the last second, whose sum mi
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from typing import Any
 from lowcarb.core.energy import MOST_W, Channel, Reading
 from lowcarb.core.units import MJ_PER_J
 from lowcarb.errors import SensorUnavailable
+from lowcarb.sensors.gpu import Gpu, visible
 from lowcarb.sensors.power_counter import PowerCounter, WatchedCounter
 from lowcarb.sensors.worker import MOST_VALUE, Answer, Worker
 
+LIBRARY = "libnvidia-ml.so.1"
 COUNTER_RATIO = 0.05
 """NVML API reference, nvmlDeviceGetPowerUsage: accurate to ±5 W or 5 %. The energy counter sums that sensor."""
 POWER_RATIO = 0.10
@@ -41,17 +44,6 @@ MOST_LIMIT_W = 5000.0
 MW_PER_W = MJ_PER_J
 AMPERE = 7
 """NVML_DEVICE_ARCH_AMPERE."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One GPU as NVML describes it."""
-
-    uuid: str
-    name: str
-    memory_bytes: float | None
-    limit_w: float | None
-    """Enforced power limit [W]; None where the device does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +233,7 @@ def find_nvml(environ: Mapping[str, str], nvml: Any = None, *, clock: Callable[[
     try:
         _start(nvml)
     except nvml.NVMLError as error:
-        raise SensorUnavailable(
-            "nvml",
-            f"NVML does not start ({error})",
-            "Nothing to do without an NVIDIA GPU; with one, check `nvidia-smi`, and in a container pass `--gpus all`",
-        ) from error
+        raise _no_start(error) from error
     try:
         return _opened(nvml, environ, clock)
     except SensorUnavailable:
@@ -256,7 +244,19 @@ def find_nvml(environ: Mapping[str, str], nvml: Any = None, *, clock: Callable[[
         raise SensorUnavailable("nvml", f"NVML fails ({error})", "See whether `nvidia-smi` lists the GPUs") from error
 
 
+def _no_start(error: Exception) -> SensorUnavailable:
+    remedy = "Nothing to do without an NVIDIA GPU; with one, check `nvidia-smi`, and in a container pass `--gpus all`"
+    return SensorUnavailable("nvml", f"NVML does not start ({error})", remedy)
+
+
 def _module() -> Any:
+    if sys.platform == "linux":
+        from ctypes import CDLL  # noqa: PLC0415  # the binding takes 2 MB, and most machines lack what it binds
+
+        try:
+            CDLL(LIBRARY)
+        except OSError as error:
+            raise _no_start(error) from error
     try:
         return import_module("pynvml")
     except ImportError as error:
@@ -299,56 +299,6 @@ def _opened(nvml: Any, environ: Mapping[str, str], clock: Callable[[], float]) -
     if not sensors:
         raise missing[0]
     return Nvml(nvml, tuple(sensors), tuple(missing))
-
-
-def visible(environ: Mapping[str, str], gpus: list[Gpu]) -> tuple[list[int], list[str]]:
-    """Indices of the GPUs that CUDA gives to this process, by the rules of the CUDA Programming Guide, 5.2.1.1.
-
-    Entries are indices or the beginnings of UUIDs; the first that fits no GPU hides itself and all after it. Slices of
-    a GPU (MIG) are returned by name.
-
-    Raises:
-        SensorUnavailable: nothing is left, or the order of the indices cannot be known.
-    """
-    setting = environ.get("CUDA_VISIBLE_DEVICES")
-    if setting is None:
-        return list(range(len(gpus))), []
-    picked: list[int] = []
-    slices: list[str] = []
-    by_index = False
-    for entry in (part.strip() for part in setting.split(",")):
-        if entry.startswith("MIG-"):
-            slices.append(entry)
-            continue
-        found = _find(entry, gpus)
-        if found is None:
-            break
-        by_index |= entry.isdecimal()
-        if found not in picked:
-            picked.append(found)
-    if not picked and not slices:
-        raise SensorUnavailable(
-            "nvml",
-            f"CUDA_VISIBLE_DEVICES={setting!r} hides every GPU",
-            "Nothing to do if the run is meant for the processor; otherwise unset it",
-        )
-    order_matters = len(picked) < len(gpus) and len({gpu.name for gpu in gpus}) > 1
-    if by_index and order_matters and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
-        raise SensorUnavailable(
-            "nvml",
-            f"GPUs differ, and CUDA counts them by speed but NVML by slot: CUDA_VISIBLE_DEVICES={setting} is ambiguous",
-            "Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPUs by UUID (`nvidia-smi -L`)",
-        )
-    return picked, slices
-
-
-def _find(entry: str, gpus: list[Gpu]) -> int | None:
-    if entry.isdecimal():
-        return int(entry) if int(entry) < len(gpus) else None
-    if not entry.startswith("GPU-"):
-        return None
-    matches = [index for index, gpu in enumerate(gpus) if gpu.uuid.lower().startswith(entry.lower())]
-    return matches[0] if len(matches) == 1 else None
 
 
 def _mig(name: str) -> SensorUnavailable:

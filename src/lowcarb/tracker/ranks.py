@@ -7,7 +7,6 @@ meter; the others follow it, so that each joule is counted once.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,6 +70,8 @@ def socket_path(home: Path, name: str) -> Path:
     path = home / RUN / f"{name}.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET:
         return path
+    import tempfile  # noqa: PLC0415  # seldom needed, and not small
+
     return Path(tempfile.gettempdir()) / f"lowcarb-{os.getuid()}" / f"{name}.sock"
 
 
