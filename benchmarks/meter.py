@@ -4,8 +4,8 @@
 
 Makes an environment for each peer, measures every figure on the same simulated hardware (a libnvidia-ml and a powercap
 tree, tests/rig), and prints one table. Needs Linux, a C compiler, and pip's network for the peers. In full it takes
-about 20 minutes on two cores, with `--quick` and no peers 2; the machine should do nothing else, as its load at
-the beginning and end is printed to tell. Exits with 1 where a peer cannot be installed (and measures the others), or
+about 22 minutes on two cores, with `--quick` 6, and with no peers 2. The machine should do nothing else: its load at
+the beginning and the end is printed. Exits with 1 where a peer cannot be installed (and measures the others), or
 nothing can be measured.
 """
 
@@ -37,7 +37,7 @@ NOTES = (
     "zeus reads at the ends of a window only: for CPU time and kills it is given a window an interval.",
     "carbontracker tells of whole epochs, after a kill here of 2.5 s; a reading of RAPL takes it 1 s, also at 10 Hz.",
     "Energies are those of the simulated device alone, without what a tool adds for memory or a data centre.",
-    "Stated: in the result itself or, for a peer, in a warning or error that its user sees at default settings.",
+    "Stated: in the result itself or, for a peer, in what it logs as a warning or an error.",
 )
 
 

@@ -239,9 +239,11 @@ def _counter_segments(
 def _step_j(channel: Channel, step: float, elapsed_s: float) -> tuple[float, str]:
     """Energy of a counter's step [J], unwrapped; and what is wrong with it, or nothing."""
     if step < 0:
-        if channel.range_j is None or not _can_draw(channel, step + channel.range_j, elapsed_s):
+        # A value beyond its range comes with a range that is wrong.
+        unwrapped = step + (channel.range_j or 0.0)
+        if not (unwrapped >= 0 and _can_draw(channel, unwrapped, elapsed_s)):
             return 0.0, "counter was reset"
-        step += channel.range_j
+        step = unwrapped
     elif not _can_draw(channel, step, elapsed_s):
         return 0.0, "counter jumped by more than the device can draw"
     if channel.range_j is not None and _can_draw(channel, step + channel.range_j, elapsed_s):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from math import floor, inf, isfinite
 from queue import Empty, SimpleQueue
-from threading import Thread, current_thread
+from threading import Lock, Thread, current_thread
 
 from lowcarb.core.energy import Channel, Energy, Reading, integrate
 from lowcarb.errors import SettingError
@@ -81,6 +81,8 @@ class Meter:
         """Number of that thread: where one hangs, the next goes on."""
         self._reading: tuple[Worker, float] | None = None
         """Who is read by it at present, and since when."""
+        self._passing = Lock()
+        """Held by who finds that a reading is done, or that it hangs: one of both it is."""
         self._over: SimpleQueue[None] = SimpleQueue()
         self._series = {channel.id: Series(channel) for channel in self.channels}
         self._thread: Thread | None = None
@@ -98,7 +100,7 @@ class Meter:
                 worker.start()
             Thread(target=self._guard, name="lowcarb-guard", daemon=True).start()
             self._go_on()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError, OSError) as error:
             self._fault(f"meter: {error}, so nothing is measured")
             self._stopping = True
             self._dismiss()
@@ -126,6 +128,7 @@ class Meter:
             self._thread.join(STOP_S)
         if self._thread.is_alive():
             self._fault("meter: the sampling thread did not end in time")
+            self._dismiss()
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -208,10 +211,12 @@ class Meter:
         for worker in tuple(self._inline):
             self._reading = (worker, time.monotonic())
             answer = worker.answer()
-            if self._turn != turn:
+            with self._passing:
+                passed_by = self._turn != turn
+                self._reading = self._reading if passed_by else None
+            if passed_by:
                 self._news.put(answer)
                 return False
-            self._reading = None
             batch += self._kept(answer)
             if answer.took_s > SLOW_S:
                 self._move_out(worker)
@@ -282,16 +287,17 @@ class Meter:
 
     def _pass_by(self, late_s: float) -> bool:
         """Go on without the sensor that has been read for so long [s], if there is one."""
-        reading = self._reading
-        if reading is None or time.monotonic() - reading[1] < late_s:
-            return False
-        self._reading = None
-        self._turn += 1
+        with self._passing:
+            reading = self._reading
+            if reading is None or time.monotonic() - reading[1] < late_s:
+                return False
+            self._reading = None
+            self._turn += 1
         reading[0].passed_by(reading[1])
         self._move_out(reading[0])
         try:
             self._go_on()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError, OSError) as error:
             self._fault(f"meter: {error}, so sampling ended early")
         return True
 
@@ -306,7 +312,7 @@ class Meter:
         self._inline.remove(worker)
         try:
             worker.start()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError, OSError) as error:
             worker.busy = True
             self._fault(f"{worker.name}: {error}, so it is not read any more")
 

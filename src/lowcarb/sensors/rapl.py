@@ -24,6 +24,11 @@ MOST_PLAUSIBLE_W = 1000.0
 """Firmware that sets no limit reports one of several kilowatts; no socket sold by 2026 draws 1 kW."""
 SETTLE_S = 0.02
 """A counter that still stands at 0 after this time counts nothing; live ones move every millisecond."""
+STILL_S = 2.0
+"""A counter that has stood still for so long counts nothing any more [s], whatever it says; live ones move every
+millisecond. `assumed`: what a hypervisor or a recorded tree passes on may be renewed once a second."""
+RESTING = "uncore"
+"""The one part that may draw nothing for a while: a graphics unit that is off."""
 RESOLUTION_S = 0.001
 """The counters move about every millisecond (Intel SDM volume 3B, 15.10.2; AMD likewise)."""
 UW_PER_W = UJ_PER_J
@@ -74,19 +79,37 @@ class Rapl:
         self._ask = ask or read_text
         self._files = tuple(domain.path / "energy_uj" for domain in domains)
         self._channels = tuple(_channel(domain, read_text, package_rated_w) for domain in domains)
+        self._moved: dict[str, tuple[float, float]] = {}
+        """By channel, what it showed last [µJ], and when that was first seen [s]."""
 
     def channels(self) -> tuple[Channel, ...]:
         """One channel a domain; no domain lies in another, except in one that is a check."""
         return self._channels
 
     def read(self, at_s: float) -> tuple[Reading, ...]:
-        """Present counters; a domain that cannot be read is left out."""
+        """Present counters; a domain that cannot be read, or whose counter stands still, is left out.
+
+        A counter that has not moved says no more than it did, so until it is left out it keeps the time at which its
+        value was first seen: should it move again, nothing is lost, and should it not, that is where the gap begins.
+        """
         readings = []
-        for file, channel in zip(self._files, self._channels, strict=True):
+        for file, domain, channel in zip(self._files, self.domains, self._channels, strict=True):
             energy_uj = _number(file, self._ask)
-            if energy_uj is not None:
-                readings.append(Reading(at_s, channel.id, energy_uj / UJ_PER_J))
+            if energy_uj is None:
+                continue
+            seen_s = self._first_seen_s(channel.id, energy_uj, at_s)
+            if domain.part == RESTING:
+                seen_s = at_s
+            if at_s - seen_s <= STILL_S:
+                readings.append(Reading(seen_s, channel.id, energy_uj / UJ_PER_J))
         return tuple(readings)
+
+    def _first_seen_s(self, channel: str, energy_uj: float, at_s: float) -> float:
+        shown_uj, seen_s = self._moved.get(channel, (None, at_s))
+        if energy_uj != shown_uj:
+            seen_s = at_s
+            self._moved[channel] = energy_uj, seen_s
+        return seen_s
 
     def close(self) -> None:
         """Close the files."""

@@ -44,7 +44,8 @@ class Share:
         readings = self._sensor.read(at_s)
         self._look()
         return tuple(
-            Reading(at_s, r.channel, self._scaled(r)) if _is_shared(self._channels[r.channel]) else r for r in readings
+            Reading(r.at_s, r.channel, self._scaled(r)) if _is_shared(self._channels[r.channel]) else r
+            for r in readings
         )
 
     def close(self) -> None:

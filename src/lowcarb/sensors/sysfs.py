@@ -10,6 +10,8 @@ from lowcarb.core.units import UJ_PER_J
 
 SMALL_BYTES = 4096
 """sysfs gives a page at most, and the lines that are wanted of procfs stand at its beginning."""
+READ_ONLY = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""What stands in a file's place and has nothing to say, such as a pipe, is not waited for."""
 UW_PER_W = UJ_PER_J
 """The kernel shows power in microwatts (Documentation/hwmon/sysfs-interface and ABI/testing/sysfs-class-power)."""
 
@@ -20,7 +22,7 @@ def read_small(path: Path) -> str:
     A reading a second finds nothing of itself in the processor's caches, and there the layers of `open` cost more than
     the rest of a reading.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, READ_ONLY)
     try:
         return os.read(descriptor, SMALL_BYTES).decode("utf-8", "replace")
     finally:
@@ -48,7 +50,7 @@ class KeptFiles:
                 self._open[path] = descriptor, said
                 return said.decode("utf-8", "replace")
             self._close(path)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, READ_ONLY)
         try:
             said = os.read(descriptor, SMALL_BYTES)
         except OSError:

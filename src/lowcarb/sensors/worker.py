@@ -46,6 +46,7 @@ class Worker:
         self.busy = False
         """Whether a question is open; set by the thread that asks, cleared by it when it takes the answer."""
         self._asked_s = 0.0
+        self._began_s: float | None = None
         self.cost_cpu_s = 0.0
         """Processor time that the thread has taken so far [s]."""
 
@@ -94,10 +95,16 @@ class Worker:
 
     def _read(self) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
         at_s = self._clock()
+        began_s = self._began_s = at_s if self._began_s is None else self._began_s
         readings = self._sensor.read(at_s)
         if self._clock() - at_s > LATE_S:
             return (), (f"{self.name}: answered after more than {LATE_S:g} s",)
-        good = tuple(Reading(at_s, r.channel, _sane(r.value)) for r in readings if r.channel in self._known)
+        good = tuple(
+            # A value may be of an earlier moment, of which the sensor has told; of no other.
+            Reading(r.at_s if began_s <= r.at_s < at_s else at_s, r.channel, _sane(r.value))
+            for r in readings
+            if r.channel in self._known
+        )
         missing = self._known.difference([reading.channel for reading in good])
         return good, tuple(f"{self.name}: no reading of {channel}" for channel in sorted(missing))
 

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from lowcarb.core.documents import energy_as_dict, energy_from_dict
@@ -127,8 +127,9 @@ class Books:
 
     def __init__(self, energy: EnergyBetween) -> None:
         self._energy = energy
-        self._marks = Lock()
-        self._sums = Lock()
+        # A signal's handler may come in the middle of a turn, and ask for figures or end the attempt.
+        self._marks = RLock()
+        self._sums = RLock()
         self._closed: deque[_Stretch] = deque()
         self._short: _Stretch | None = None
         self._open: tuple[str, float, float] | None = None

@@ -19,7 +19,7 @@ from typing import Unpack
 from lowcarb.core.budget import Outlook
 from lowcarb.core.energy import Energy
 from lowcarb.core.footprint import Footprint
-from lowcarb.errors import SettingError
+from lowcarb.errors import LowcarbError, SettingError
 from lowcarb.ledger.base import Status
 from lowcarb.tracker.books import Phase
 from lowcarb.tracker.plan import Settings
@@ -156,11 +156,14 @@ class _Work:
         own = tracker.own
         own.cpu_clock = lambda: cpu_s() + (tree_cpu_s(self._child.pid) if self._child else 0.0)
         own.on_over_budget = self._end_by_budget
-        own.lead()
+        with suppress(LowcarbError, OSError):  # no home, so nobody follows; what else comes of it the tracker tells
+            own.lead()
 
     def run(self, argv: list[str], environ: Mapping[str, str]) -> int:
         """Run it to its end; its exit code as a shell gives it."""
-        told = {**os.environ, **environ, WITHIN: self._tracker.attempt_id, LEADER: str(self._tracker.leads_at)}
+        told = {**os.environ, **environ, WITHIN: self._tracker.attempt_id}
+        if self._tracker.leads_at is not None:
+            told[LEADER] = str(self._tracker.leads_at)
         try:
             child = subprocess.Popen(argv, env=told)  # noqa: S603  # that is the task
         except FileNotFoundError:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 
 from lowcarb.core.documents import machine_as_dict
-from lowcarb.core.energy import Reading
+from lowcarb.core.energy import Channel, Reading
 from lowcarb.core.hardware import Machine
 from lowcarb.core.units import NS_PER_S
 from lowcarb.ledger import home, open_ledger
@@ -23,6 +23,7 @@ from lowcarb.tracker.books import EnergyBetween, Entry
 from lowcarb.tracker.document import Ending, begin, document_of, enter
 from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.journal import Header, Journal
+from lowcarb.tracker.pauses import Pauses
 from lowcarb.tracker.plan import Plan
 from lowcarb.tracker.recover import journal_path, put_away
 
@@ -37,6 +38,8 @@ class Closing:
     """Processor time at the end [s]."""
     meter_cpu_s: float | None
     """Processor time that metering took [s]."""
+    pauses: Pauses
+    """When nothing was read."""
 
 
 class Desk:
@@ -54,7 +57,7 @@ class Desk:
         self._plan, self._guard = plan, guard
         self._journal = Journal(guard)
         self.notes: dict[str, object] = {}
-        self._counting = Lock()
+        self._counting = RLock()
 
     def prepare(self) -> None:
         """Find the home."""
@@ -64,6 +67,10 @@ class Desk:
         """Begin the journal."""
         if self.home is not None:
             self._journal.open(journal_path(self.home, header.attempt_id), header)
+
+    def equip(self, channels: Sequence[Channel], missing: Sequence[str]) -> None:
+        """Keep what is read, and what is missing and why."""
+        self._guard.run("journal", lambda: self._journal.equip(channels, missing), None)
 
     def begin(self, header: Header) -> None:
         """Show the attempt as running in a ledger that is at work."""
@@ -98,9 +105,9 @@ class Desk:
         """End the journal; and enter the attempt in a ledger that is at work, or where there is no whole journal."""
         faults = self._guard.faults()
         times = {"at_s": closing.at_s, "cpu_s": closing.cpu_s}
-        self._journal.write((), self.tokens, self.steps, **times)
+        self._guard.run("journal", lambda: self._journal.write((), self.tokens, self.steps, **times), None)
         end = {"end": closing.status, **times, "faults": list(faults), "meter_cpu_s": closing.meter_cpu_s}
-        written = self._journal.end(end)
+        written = self._guard.run("journal", lambda: self._journal.end(end), False)  # noqa: FBT003  # if it fails
         if written and self._at_work() is None:
             return
         ending = Ending(
@@ -111,6 +118,7 @@ class Desk:
             notes=self.notes,
             faults=self._guard.faults(),
             meter_cpu_s=closing.meter_cpu_s,
+            pauses=closing.pauses,
         )
         entered = self._guard.run("ledger", lambda: self._enter(header, entries, ending, energy), False)  # noqa: FBT003  # if it fails
         if entered and self.home is not None:

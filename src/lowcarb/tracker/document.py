@@ -14,6 +14,7 @@ from lowcarb.core.totals import Spell, devices_of
 from lowcarb.ledger.base import Attempt, Ledger, Status
 from lowcarb.tracker.books import EnergyBetween, Entry, merged
 from lowcarb.tracker.journal import Header
+from lowcarb.tracker.pauses import Pauses
 
 SCHEMA_VERSION = 1
 
@@ -31,6 +32,8 @@ class Ending:
     faults: tuple[str, ...] = ()
     meter_cpu_s: float | None = None
     """Processor time that metering took [s]; None where the run was cut off before it was summed up."""
+    pauses: Pauses | None = None
+    """When nothing was read; None where nobody looked."""
 
 
 def document_of(
@@ -40,7 +43,12 @@ def document_of(
     energy = with_lag(merged([entry.energy for entry in entries]))
     ended_s = header.started_s + energy.duration_s
     cost_j = metering_j(energy, ending.meter_cpu_s, header.machine.threads)
-    faults = (*ending.faults, *(f"{one.device}: {fault}" for one in energy.devices for fault in one.faults))
+    pauses = ending.pauses or Pauses(header.interval_s)
+    faults = (
+        *ending.faults,
+        *pauses.faults(),
+        *(f"{one.device}: {fault}" for one in energy.devices for fault in one.faults),
+    )
     return {
         "schema_version": SCHEMA_VERSION,
         "machine": machine_as_dict(header.machine),
@@ -59,6 +67,8 @@ def document_of(
             "cost_cpu_s": ending.meter_cpu_s,
             "cost_j": cost_j.as_dict() if cost_j else None,
             "interval_s": header.interval_s,
+            "pauses": pauses.as_dict(header.started_s, energy_between),
+            "missing": list(header.missing),
         },
         "attribution": header.attribution,
         "node": header.process.boot or header.process.host,

@@ -54,7 +54,7 @@ class Following:
 
     def stop(self, status: Status) -> None:
         """Say how it ended, and hang up."""
-        self._final = self._asked()
+        self._final = self._guard.run("figures", self._asked, None)
         self._follower.end(status)
         if self._follower.attempt_id is None:
             self._guard.record(NOT_FOUND)

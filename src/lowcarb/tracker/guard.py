@@ -29,7 +29,9 @@ class Guard:
         try:
             return act()
         except Exception as error:  # noqa: BLE001  # the meter never breaks the training: the fault is kept instead
-            self.record(f"{what}: {traceback.format_exception_only(error)[-1].strip()}")
+            # To say what is wrong needs memory too.
+            with suppress(Exception):
+                self.record(f"{what}: {traceback.format_exception_only(error)[-1].strip()}")
             return otherwise
 
     def within(self, limit_s: float, what: str, act: Callable[[], object]) -> bool:
@@ -40,7 +42,7 @@ class Guard:
         thread = Thread(target=lambda: self.run(what, act, None), name=f"lowcarb-{what}", daemon=True)
         try:
             thread.start()
-        except RuntimeError:
+        except Exception:  # noqa: BLE001  # too many threads, no memory for one: all the same
             self.run(what, act, None)
             return True
         thread.join(limit_s)
@@ -52,7 +54,7 @@ class Guard:
         """Do it in the background, or where the system allows no further thread, now."""
         try:
             Thread(target=lambda: self.run(what, act, None), name=f"lowcarb-{what}", daemon=True).start()
-        except RuntimeError:
+        except Exception:  # noqa: BLE001  # as above
             self.run(what, act, None)
 
     def record(self, fault: str) -> None:

@@ -1,6 +1,7 @@
 """The crash-safe journal of an attempt: one JSON document a line, appended, so a kill loses no whole line.
 
     {"lowcarb_journal": 1, "attempt_id": …, "key": …, "process": …, "machine": …, "site": …, "channels": […], …}
+    {"channels": […], "missing": […]}               what is read, once it is found; their numbers follow the header's
     {"readings": [[at_s, channel number, value], …], "counts": [tokens, steps], "at_s": …, "cpu_s": …}
     {"phase": name, "at_s": …, "cpu_s": …}          from then on it is this phase
     {"note": [key, value]}
@@ -16,10 +17,11 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any, Literal
 
 from lowcarb.core.documents import (
@@ -79,6 +81,8 @@ class Header:
     machine: Machine
     site: Site
     channels: tuple[Channel, ...]
+    missing: tuple[str, ...] = ()
+    """What the machine does not let be read, and why."""
 
     def as_dict(self) -> dict[str, object]:
         """The JSON form: the journal's first line."""
@@ -89,6 +93,7 @@ class Header:
             "machine": machine_as_dict(self.machine),
             "site": site_as_dict(self.site),
             "channels": [channel_as_dict(channel) for channel in self.channels],
+            "missing": list(self.missing),
         }
 
     @classmethod
@@ -107,6 +112,7 @@ class Header:
             machine=machine_from_dict(document["machine"]),
             site=site_from_dict(document["site"]),
             channels=tuple(channel_from_dict(one) for one in document["channels"]),
+            missing=tuple(str(one) for one in document.get("missing", ())),
         )
 
 
@@ -121,10 +127,12 @@ class Journal:
         self._guard = guard
         self._path: Path | None = None
         self._numbers: dict[str, int] = {}
+        self._header = b""
         self._pending: list[bytes] = []
         self._mark: tuple[bytes, float] = (b"", 0.0)
-        self._remember = Lock()
-        self._disk = Lock()
+        # A signal's handler may come in the middle of an append, and append itself.
+        self._remember = RLock()
+        self._disk = RLock()
         self._descriptor: int | None = None
         self._torn = False
         self._written_s = -WRITE_S
@@ -134,9 +142,24 @@ class Journal:
         """Begin the file with its header; what was added before comes after it."""
         self._numbers = {channel.id: number for number, channel in enumerate(header.channels)}
         with self._remember:
-            self._pending.insert(0, _line(header.as_dict()))
+            self._header = _line(header.as_dict())
+            self._pending.insert(0, self._header)
         self._path = path
         self._flush()
+
+    def equip(self, channels: Sequence[Channel], missing: Sequence[str]) -> None:
+        """Have it written what is read, and what is missing and why, before the first reading.
+
+        The numbers go on after the header's, so that no reading is taken for another where this line is lost.
+        """
+        line = _line({"channels": [channel_as_dict(channel) for channel in channels], "missing": list(missing)})
+        with self._remember:
+            first = len(self._numbers)
+            self._numbers = {channel.id: first + number for number, channel in enumerate(channels)}
+            if self._pending and self._pending[0] is self._header:
+                self._pending[0] += line
+            else:
+                self._pending.insert(0, line)
 
     def add(self, line: Mapping[str, object]) -> None:
         """Remember a line for the next write."""
@@ -187,7 +210,7 @@ class Journal:
         with self._remember:
             self._pending.append(line)
             if len(self._pending) > MOST_PENDING:
-                # The first may be the header, without which the rest is worth nothing.
+                # The first may say what the attempt is and what is read, without which the rest is worth nothing.
                 del self._pending[1]
 
     def _flush(self) -> None:
@@ -201,17 +224,17 @@ class Journal:
                 self._descriptor = _create(self._path)
             with self._remember:
                 lines, self._pending = self._pending, []
-            # After a line that was torn, a new one begins.
-            left = memoryview((b"\n" if self._torn else b"") + b"".join(lines))
-            whole = len(left)
+            written = 0
             try:
-                while left:
-                    left = left[os.write(self._descriptor, left) :]
-                self._torn = False
-                self._sync(self._descriptor)
+                # After a line that was torn, a new one begins.
+                text = memoryview((b"\n" if self._torn else b"") + b"".join(lines))
+                while written < len(text):
+                    written += os.write(self._descriptor, text[written:])
+                self._torn, lines = False, []
             finally:
-                if left:
-                    self._keep(lines, whole - len(left) - self._torn)
+                if lines:
+                    self._keep(lines, written - self._torn)
+            self._sync(self._descriptor)
             return True
 
     def _keep(self, lines: list[bytes], written: int) -> None:
@@ -235,14 +258,26 @@ def _line(document: Mapping[str, object]) -> bytes:
     return json.dumps(plain(document), separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _create(path: Path) -> int:
+def make_private_directory(path: Path) -> None:
+    """Make a folder of the home, and the home, for this user's eyes only. What is there stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    # The mode is for the last of them only.
     path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+
+
+def _create(path: Path) -> int:
+    make_private_directory(path.parent)
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
     descriptor = os.open(path, flags, PRIVATE_FILE)
-    # The file's name is on disk only once its directory is.
-    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    # The file's name is on disk only once its directory is; some file systems do not do that.
+    with suppress(Exception):
+        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
     return descriptor

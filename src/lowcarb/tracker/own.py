@@ -15,12 +15,13 @@ from lowcarb.core.budget import Budget, Outlook
 from lowcarb.core.energy import Reading
 from lowcarb.ledger import home
 from lowcarb.ledger.base import Status
-from lowcarb.tracker.books import OTHER, Books
+from lowcarb.tracker.books import OTHER, Books, Entry
 from lowcarb.tracker.desk import Closing, Desk
 from lowcarb.tracker.ending import ENDINGS
 from lowcarb.tracker.figures import Figures, Reckoning
 from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.journal import Header
+from lowcarb.tracker.pauses import Pauses
 from lowcarb.tracker.plan import Plan
 from lowcarb.tracker.process import cpu_s, slept_s, this_process
 from lowcarb.tracker.ranks import WITHIN, launched_key, local_ranks, meeting_point, socket_path
@@ -40,6 +41,8 @@ SLEPT_FROM_S = 1.0
 
 _running: list[str] = []
 """Attempts that are under way in this process, outermost first."""
+_around: list[str | None] = [None]
+"""What the environment said before the outermost of them began: the attempt that this process runs inside of."""
 _started: dict[str, int] = {}
 """How many attempts of each name this process has started."""
 
@@ -68,12 +71,12 @@ class Own:
         self._books = Books(self._rig.energy)
         self._desk = Desk(plan, guard)
         self._figures = Figures(plan, self._rig, self._books, guard)
+        self._pauses = Pauses(plan.interval_s)
         self._watch = Watch(plan.budget)
         self._listener: Listener | None = None
         self._counted: dict[str, tuple[int, int]] = {}
         self._started_ns, self._slept_s = 0, 0.0
-        self._outside = os.environ.get(WITHIN)
-        self._within = self._outside
+        self._within: str | None = None
         self._key = plan.key
         self._end: tuple[float, float] | None = None
         self._described = Event()
@@ -83,32 +86,36 @@ class Own:
     def start(self) -> None:
         """Begin to measure."""
         self._started_ns, self._slept_s = time.time_ns(), slept_s()
-        self._within = _running[-1] if _running else self._outside
+        if not _running:
+            _around[0] = os.environ.get(WITHIN)
+        self._within = _running[-1] if _running else _around[0]
         self._key = self._key or self._guard.run("ranks", self._launched_key, None)
         _running.append(self.attempt_id)
         self._guard.within(START_S, "start", self._set_up)
-        self._begin()
+        self._guard.run("start", self._begin, None)
         self._guard.beside("machine", self._describe)
         # Programs that are started from now on run inside of this attempt.
         os.environ[WITHIN] = self.attempt_id
 
     def stop(self, status: Status) -> None:
         """Take the last reading, and write all down."""
-        self._end = time.monotonic(), self.cpu_clock()
+        self._end = time.monotonic(), self._cpu_s()
         self._leave_environment()
         self._guard.within(STOP_S, "stop", lambda: self._wind_up(status))
 
     def _set_up(self) -> None:
-        self._rig.open(self._take)
         self._desk.prepare()
-        if self._is_over():
-            return
-        self._begin()
-        header = self._header()
-        self._desk.open(header)
+        self._guard.run("start", self._begin, None)
+        # The journal first: who is killed while a driver takes its time to be opened has a row too.
+        header = self._guard.run("header", self._header, None)
+        if header is not None:
+            self._guard.run("journal", lambda: self._desk.open(header), None)
+        self._rig.open(self._take)
+        self._desk.equip(self._rig.channels, self._rig.missing)
         self._rig.start()
         self._guard.run("leader", self._lead, None)
-        self._desk.begin(header)
+        if header is not None:
+            self._desk.begin(header)
         if self._is_over():
             self._rig.stop()
 
@@ -121,23 +128,27 @@ class Own:
         return self._end is not None
 
     def _begin(self) -> None:
-        self._books.begin(time.monotonic(), self.cpu_clock())
+        self._books.begin(time.monotonic(), self._cpu_s())
+
+    def _cpu_s(self) -> float:
+        """Processor time now [s]; where it cannot be had, as it was at the start."""
+        return self._guard.run("processor time", self.cpu_clock, self._books.began[1] if self._books.began else 0.0)
 
     def _wind_up(self, status: Status) -> None:
-        at_s, end_cpu_s = self._end or (time.monotonic(), self.cpu_clock())
+        at_s, end_cpu_s = self._end or (time.monotonic(), self._cpu_s())
         if self._listener is not None:
             self._guard.run("leader", self._listener.close, None)
         self._rig.stop()
         self._described.wait(DESCRIBE_S)
         if (slept := slept_s() - self._slept_s) > SLEPT_FROM_S:
             self._guard.record(f"the machine slept for {slept:.0f} s, which are in no figure")
-        entries = self._figures.close(at_s, end_cpu_s)
-        closing = Closing(status, at_s, end_cpu_s, self._rig.cost_cpu_s)
+        entries = self._guard.run("figures", lambda: self._figures.close(at_s, end_cpu_s), tuple[Entry, ...]())
+        closing = Closing(status, at_s, end_cpu_s, self._rig.cost_cpu_s, self._pauses)
         self._desk.close(self._header(), entries, closing, self._rig.energy)
 
     def _header(self) -> Header:
         plan = self._plan
-        began_s, began_cpu_s = self._books.began or (time.monotonic(), self.cpu_clock())
+        began_s, began_cpu_s = self._books.began or (time.monotonic(), self._cpu_s())
         return Header(
             attempt_id=self.attempt_id,
             key=self._key or self.attempt_id,
@@ -155,6 +166,7 @@ class Own:
             machine=self._rig.machine,
             site=plan.site,
             channels=self._rig.channels,
+            missing=self._rig.missing,
         )
 
     def _launched_key(self) -> str | None:
@@ -166,7 +178,7 @@ class Own:
         with suppress(ValueError):
             _running.remove(self.attempt_id)
         if os.environ.get(WITHIN) == self.attempt_id:
-            outer = _running[-1] if _running else self._outside
+            outer = _running[-1] if _running else _around[0]
             if outer is None:
                 del os.environ[WITHIN]
             else:
@@ -192,7 +204,7 @@ class Own:
         return self._desk.notes
 
     def _turn(self, name: str, at_s: float) -> None:
-        now_cpu_s = self.cpu_clock()
+        now_cpu_s = self._cpu_s()
         self._books.turn_to(name, at_s, now_cpu_s)
         self._desk.mark(name, at_s, now_cpu_s)
         self._rig.mark()
@@ -205,7 +217,8 @@ class Own:
 
     def _seen(self, readings: tuple[Reading, ...]) -> None:
         # The journal first: what the books make of it can be made again.
-        self._desk.write(readings, time.monotonic(), self.cpu_clock())
+        self._desk.write(readings, time.monotonic(), self._cpu_s())
+        self._pauses.seen(max(reading.at_s for reading in readings))
         self._books.seen(readings)
 
     def _look(self) -> None:
@@ -218,7 +231,7 @@ class Own:
 
     def reckoning(self) -> Reckoning:
         """Phases and footprint so far, and in the end the whole."""
-        at_s, now_cpu_s = self._end or (None, self.cpu_clock())
+        at_s, now_cpu_s = self._end or (None, self._cpu_s())
         return self._figures.now(now_cpu_s, at_s)
 
     def unseen(self) -> Reckoning:
@@ -271,8 +284,9 @@ class Own:
         if path is None and local_ranks(os.environ) > 1 and _running[:1] == [self.attempt_id] and self._desk.home:
             path = meeting_point(self._desk.home)
         if path is not None:
-            self._listener = Listener(path, self.attempt_id, self._hear)
-            self._listener.open()
+            listener = Listener(path, self.attempt_id, self._hear)
+            listener.open()
+            self._listener = listener
 
     def _hear(self, said: Mapping[str, Any]) -> Mapping[str, object] | None:
         """Take in what a follower says, in the listener's thread."""

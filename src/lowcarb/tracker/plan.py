@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -148,7 +148,7 @@ def _site(site: Site | str | None, catalogue: TrackCatalogue | None) -> Site:
 
 def _ledger(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | Path | None:
     if isinstance(ledger, (str, os.PathLike)):
-        return ledger_path(ledger)
+        return _found("ledger", lambda: ledger_path(ledger), ledger)
     if ledger is not None and not (hasattr(ledger, "begin") and hasattr(ledger, "finish")):
         raise SettingError("ledger", ledger, "a Ledger, a file's path, or None for the user's own")
     return ledger
@@ -170,7 +170,15 @@ def _home(home: str | os.PathLike[str] | None) -> Path | None:
         return None
     if not isinstance(home, (str, os.PathLike)) or not os.fspath(home) or "\0" in os.fspath(home):
         raise SettingError("home", home, "a directory's path, or None for the user's own")
-    return Path(home).expanduser().absolute()
+    return _found("home", lambda: Path(home).expanduser().absolute(), home)
+
+
+def _found(field: str, find: Callable[[], Path], named: object) -> Path:
+    """A path; the user whose home it begins with, or the directory that it is relative to, may not be there."""
+    try:
+        return find()
+    except (RuntimeError, OSError) as error:
+        raise SettingError(field, named, "a path that leads somewhere, such as one that begins with /") from error
 
 
 def _is_a(field: str, value: Machine | None, kind: type[Machine], expected: str) -> Machine | None:

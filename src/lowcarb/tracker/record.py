@@ -9,13 +9,14 @@ from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lowcarb.core.documents import machine_from_dict
-from lowcarb.core.energy import Energy, Reading, integrate
+from lowcarb.core.documents import channel_from_dict, machine_from_dict
+from lowcarb.core.energy import Channel, Energy, Reading, integrate
 from lowcarb.core.units import s_from_years
 from lowcarb.errors import LedgerError, LowcarbError
 from lowcarb.sensors.series import Series
 from lowcarb.tracker.books import Books, Entry
 from lowcarb.tracker.journal import Header
+from lowcarb.tracker.pauses import Pauses
 
 _GARBAGE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError, LowcarbError)
 """What a line that is none of ours may raise when it is read as one."""
@@ -37,6 +38,7 @@ class Record:
         cpu_s: processor time at the last word of it [s].
         end: the last line of a run that ended, None of one that was cut off.
         skipped_lines: lines that could not be read.
+        pauses: when nothing was read.
     """
 
     def __init__(self, header: Header) -> None:
@@ -46,6 +48,9 @@ class Record:
         self.last_s, self.cpu_s = header.started_s, header.started_cpu_s
         self.end: Mapping[str, Any] | None = None
         self.skipped_lines = 0
+        self.pauses = Pauses(header.interval_s)
+        self._first = 0
+        """Number of the first channel."""
         self._series = [Series(channel) for channel in header.channels]
         self._books = Books(self.energy)
         self._books.begin(self.last_s, self.cpu_s)
@@ -77,11 +82,15 @@ class Record:
             rows = [(self._time(at_s), self._of(number), _value(value)) for at_s, number, value in line["readings"]]
             for at_s, series, value in rows:
                 series.append(at_s, value)
+            if rows:
+                self.pauses.seen(max(at_s for at_s, _, _ in rows))
             self.tokens, self.steps = counts
             self.last_s, self.cpu_s = max(self.last_s, now_s), cpu_s
         elif "note" in line:
             key, value = line["note"]
             self.notes[str(key)] = value
+        elif "channels" in line:
+            self._equip([channel_from_dict(one) for one in line["channels"]], line["missing"])
         elif "machine" in line:
             self.header = replace(self.header, machine=machine_from_dict(line["machine"]))
         else:
@@ -103,9 +112,16 @@ class Record:
         return float(at_s)
 
     def _of(self, number: int) -> Series:
-        if not 0 <= number < len(self._series):
+        if not 0 <= number - self._first < len(self._series):
             raise ValueError(f"no channel {number!r}")
-        return self._series[number]
+        return self._series[number - self._first]
+
+    def _equip(self, channels: list[Channel], missing: list[str]) -> None:
+        if any(self._series):
+            raise ValueError("channels after the first reading")
+        self.header = replace(self.header, channels=tuple(channels), missing=tuple(str(one) for one in missing))
+        self._first += len(self._series)
+        self._series = [Series(channel) for channel in channels]
 
 
 def read_journal(path: Path) -> Record:

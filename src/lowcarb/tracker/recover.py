@@ -81,9 +81,14 @@ def recover(home: Path, ledger: Ledger, path: Path | None = None) -> list[Attemp
         record = _read(journal)
         if record is None or record.header.ledger not in wanted:
             continue
-        if not _is_over(record, journal):
-            begin(ledger, record.header)
-            continue
+        if record.end is None:
+            if not _is_abandoned(record, journal):
+                begin(ledger, record.header)
+                continue
+            # Between the look at its journal and its death, a run may have written how it ended.
+            record = _read(journal)
+            if record is None:
+                continue
         booked = Guard().run(f"journal {journal.name}", partial(_booked, record), None)
         if booked is None:
             _give_up(journal)
@@ -117,6 +122,7 @@ def ending_of(record: Record) -> Ending:
         notes=record.notes,
         faults=tuple(faults),
         meter_cpu_s=end.get("meter_cpu_s"),
+        pauses=record.pauses,
     )
 
 
@@ -153,9 +159,7 @@ def _read(path: Path) -> Record | None:
         return None
 
 
-def _is_over(record: Record, path: Path) -> bool:
-    if record.end is not None:
-        return True
+def _is_abandoned(record: Record, path: Path) -> bool:
     alive = is_alive(record.header.process)
     return _silent_s(path) > SILENT_S if alive is None else not alive
 

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable
 from functools import cached_property
+from threading import Lock
 
 from lowcarb.core.energy import Channel, Energy, Reading, integrate
 from lowcarb.core.hardware import Machine
@@ -32,14 +33,34 @@ UNSEEN = Channel(
 """Stands in where nothing can be read: between nothing and the most that a machine draws."""
 
 
+FIND_S = 20.0
+"""How long sensors are looked for [s]: without its persistence daemon, NVIDIA's driver takes seconds a GPU to open.
+After that those are taken that need no NVML, which is what hangs if anything does."""
+
+
+class HangingNvml:
+    """Stands in for an NVML that does not answer."""
+
+    class NVMLError(Exception):
+        """Its errors."""
+
+    @classmethod
+    def nvmlInit(cls) -> None:  # noqa: N802  # NVML's own name
+        """Raise what NVML raises where it cannot be used."""
+        raise cls.NVMLError(f"no answer for {FIND_S:g} s")
+
+
 class Rig:
     """The meter with its sensors, opened by `open`; until then, and where that fails, every figure is a wide guess."""
 
     def __init__(self, plan: Plan, guard: Guard) -> None:
         self._plan, self._guard = plan, guard
         self._found: Found | None = None
+        self._choosing = Lock()
         self._meter: Meter | None = None
         self.machine = plan.machine or unknown_machine()
+        self.missing: tuple[str, ...] = ()
+        """What this machine does not let be read, and why."""
         self.tree_times: Callable[[], float] = own_tree_cpu_s
         """Gives the processor time of the processes whose share is asked for [s]."""
 
@@ -56,12 +77,25 @@ class Rig:
     def open(self, sink: Callable[[tuple[Reading, ...]], object]) -> None:
         """Find the sensors; reads nothing yet."""
         plan = self._plan
-        if plan.sensors is None:
-            self._found = self._guard.run("sensors", lambda: find_sensors(self._catalogue), None)
+        if plan.sensors is None and not self._guard.within(FIND_S, "sensors", self._find):
+            self._guard.run("sensors", lambda: self._take(find_sensors(self._catalogue, nvml=HangingNvml)), None)
         sensors = plan.sensors if plan.sensors is not None else self._found.sensors if self._found else ()
         if plan.attribution == "process":
             sensors = tuple(share_of(sensor, machine_times, self.tree_times) for sensor in sensors)
         self._meter = self._guard.run("meter", lambda: Meter(sensors, interval_s=plan.interval_s, sink=sink), None)
+
+    def _find(self) -> None:
+        self._take(find_sensors(self._catalogue))
+
+    def _take(self, found: Found) -> None:
+        """Take these sensors, unless others were taken while they were looked for."""
+        with self._choosing:
+            late = self._found is not None
+            if not late:
+                self._found = found
+                self.missing = tuple(f"{one.sensor}: {one.reason}" for one in found.missing)
+        if late:
+            found.close()
 
     def start(self) -> None:
         """Begin to read."""

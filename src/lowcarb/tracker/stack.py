@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 
 from lowcarb.tracker.books import OTHER
 
@@ -24,7 +24,8 @@ class Stack:
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._lock = Lock()
+        # A signal's handler may come in the middle of a turn, and open or ask itself.
+        self._lock = RLock()
         self._open: list[Block] = []
         self._ground = OTHER
 

@@ -41,6 +41,7 @@ from lowcarb.tracker.stack import Block, Stack
 from lowcarb.tracker.watch import exceeded
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Figure = TypeVar("Figure")
 
 
 class Tracker:
@@ -68,10 +69,7 @@ class Tracker:
             self._state, self._pid = "running", os.getpid()
             atexit.register(self._stop_at_exit)
             self._following = self._guard.run("leader", self._follow, None)
-            if self._following is not None:
-                for key, value in self._own.notes.items():
-                    self._following.note(key, value)
-            self._work.start()
+            self._guard.run("start", self._begin, None)
         else:
             self._guard.record("start: an attempt is started once; make another tracker for another attempt")
         return self
@@ -86,7 +84,8 @@ class Tracker:
             self._state = "ended"
             self._status = self._status or ("over_budget" if status == "done" and self.over_budget else status)
             atexit.unregister(self._stop_at_exit)
-            self._work.stop(self._status)
+            ending = self._status
+            self._guard.run("stop", lambda: self._work.stop(ending), None)
         return self.footprint()
 
     def phase(self, name: str) -> _PhaseBlock:
@@ -119,7 +118,7 @@ class Tracker:
 
     def check_budget(self) -> None:
         """Raise BudgetExceeded if the budget was reached: for loops that are to end by it."""
-        if self.over_budget and (budget := self._work.budget):
+        if self.over_budget and (budget := self._asked(lambda: self._work.budget)):
             raise exceeded(budget, self.footprint())
 
     # The figures.
@@ -138,16 +137,16 @@ class Tracker:
 
     def power_w(self) -> float | None:
         """Mean power over the last few intervals [W]; None where it is not known."""
-        return self._work.power_w() if self._live() else None
+        return self._asked(self._work.power_w) if self._live() else None
 
     def outlook(self) -> Outlook | None:
         """What the whole run will have taken, by its progress; None while too little of it is done to say."""
-        return self._work.outlook if self._state != "new" and self._mine() else None
+        return self._asked(lambda: self._work.outlook) if self._state != "new" and self._mine() else None
 
     @property
     def over_budget(self) -> bool:
         """Whether the budget was reached. Costs next to nothing to ask at each step."""
-        return self._state != "new" and self._mine() and self._work.over_budget
+        return self._state != "new" and self._mine() and bool(self._asked(lambda: self._work.over_budget))
 
     def faults(self) -> tuple[str, ...]:
         """What went wrong with metering so far, one line a kind; empty if all is well."""
@@ -156,7 +155,7 @@ class Tracker:
     @property
     def meter_cpu_s(self) -> float | None:
         """Processor time that metering has taken here so far [s]; None where another tracker leads."""
-        return None if self.follows else self._own.cost_cpu_s
+        return None if self.follows else self._asked(lambda: self._own.cost_cpu_s)
 
     @property
     def status(self) -> Status | None:
@@ -171,7 +170,7 @@ class Tracker:
     @property
     def attempt_id(self) -> str:
         """The attempt's id in the ledger: the leader's, where another tracker leads and has said so."""
-        return self._work.attempt_id or self._own.attempt_id
+        return self._asked(lambda: self._work.attempt_id) or self._own.attempt_id
 
     @property
     def leads_at(self) -> Path | None:
@@ -217,6 +216,16 @@ class Tracker:
     def _work(self) -> Own | Following:
         return self._following or self._own
 
+    def _begin(self) -> None:
+        if self._following is not None:
+            for key, value in self._own.notes.items():
+                self._following.note(key, value)
+        self._work.start()
+
+    def _asked(self, figure: Callable[[], Figure]) -> Figure | None:
+        """A figure, or None where it cannot be had: another process may have gone, or talk nonsense."""
+        return self._guard.run("figures", figure, None)
+
     def _follow(self) -> Following | None:
         follower = follower_of(self._plan, os.environ)
         return None if follower is None else Following(follower, self._plan, self._guard)
@@ -261,7 +270,7 @@ class Tracker:
 
     def _reckoning(self) -> Reckoning:
         # In a forked child the books' locks may be held by threads that it does not have.
-        return self._work.reckoning() if self._mine() else self._work.unseen()
+        return (self._asked(self._work.reckoning) if self._mine() else None) or self._work.unseen()
 
 
 class _PhaseBlock(Block):

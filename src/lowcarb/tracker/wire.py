@@ -20,10 +20,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock, Thread
+from threading import RLock, Thread
 from typing import Any
 
-PRIVATE_DIRECTORY = 0o700
+from lowcarb.tracker.journal import make_private_directory
+
 MOST_FOLLOWERS = 256
 """More ranks than any node has."""
 LONGEST_LINE = 2**20
@@ -34,6 +35,9 @@ SPACING_S = 0.1
 """Counts are sent at most so often [s]."""
 ANSWER_S = 0.5
 """How long an answer is waited for [s]."""
+SILENT_S = 5.0
+"""A leader that did not answer is not asked again for so long [s]: one that is stopped takes at most a tenth of the
+training's time."""
 
 Hear = Callable[[Mapping[str, Any]], Mapping[str, object] | None]
 """Takes in what a follower has said; gives the answer if one is due."""
@@ -59,16 +63,21 @@ class Listener:
 
     def open(self) -> None:
         """Begin to listen. Raises OSError where that cannot be."""
-        self.path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-        if self.path.parent.stat().st_uid != os.getuid():
-            raise PermissionError(f"{self.path.parent} belongs to somebody else")
-        self.path.unlink(missing_ok=True)
-        self._server.bind(os.fspath(self.path))
-        self._server.listen(MOST_FOLLOWERS)
-        for one in (self._server, self._sleeper):
-            one.settimeout(0.0)
-            self._selector.register(one, selectors.EVENT_READ)
-        Thread(target=self._run, name="lowcarb-listener", daemon=True).start()
+        try:
+            make_private_directory(self.path.parent)
+            if self.path.parent.stat().st_uid != os.getuid():
+                raise PermissionError(f"{self.path.parent} belongs to somebody else")  # noqa: TRY301  # as all the others
+            self.path.unlink(missing_ok=True)
+            self._server.bind(os.fspath(self.path))
+            self._server.listen(MOST_FOLLOWERS)
+            for one in (self._server, self._sleeper):
+                one.settimeout(0.0)
+                self._selector.register(one, selectors.EVENT_READ)
+            Thread(target=self._run, name="lowcarb-listener", daemon=True).start()
+        except BaseException:
+            # Whoever came meanwhile is not to wait for an answer.
+            self._let_go()
+            raise
 
     @property
     def followers(self) -> int:
@@ -96,17 +105,24 @@ class Listener:
                     self._accept()
                 else:
                     self._take(key.fileobj)  # type: ignore[arg-type]  # only sockets are registered
+        self._let_go()
+
+    def _let_go(self) -> None:
         for one in [*self._begun, self._server, self._sleeper, self._waker]:
             one.close()
         self._selector.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
+        try:
             one, _ = self._server.accept()
-            one.settimeout(0.0)
-            self._begun[one] = b""
-            self._selector.register(one, selectors.EVENT_READ)
-            self._send(one, {"welcome": self._attempt_id})
+        except OSError:
+            # Where the training has used up all descriptors, the caller stays at the door, and would keep us awake.
+            time.sleep(SPACING_S)
+            return
+        one.settimeout(0.0)
+        self._begun[one] = b""
+        self._selector.register(one, selectors.EVENT_READ)
+        self._send(one, {"welcome": self._attempt_id})
 
     def _take(self, one: socket.socket) -> None:
         try:
@@ -157,7 +173,9 @@ class Follower:
         self._counts = [0, 0]
         self._sent, self._sent_s = [0, 0], 0.0
         self._asked, self._answer, self._answered_s = 0, dict[str, Any](), 0.0
-        self._lock = Lock()
+        self._silent_s = -SILENT_S
+        # A signal's handler may come in the middle of a word, and say one itself.
+        self._lock = RLock()
 
     def connect(self) -> bool:
         """Whether the leader is there."""
@@ -204,7 +222,8 @@ class Follower:
     def ask(self, newest_s: float) -> Mapping[str, Any]:
         """What the leader answers, or has answered within `newest_s`; its last word, or nothing, where it is silent."""
         with self._lock:
-            if time.monotonic() - self._answered_s < newest_s or not self._connected():
+            now_s = time.monotonic()
+            if min(now_s - self._answered_s - newest_s, now_s - self._silent_s - SILENT_S) < 0 or not self._connected():
                 return self._answer
             self._send_counts()
             self._asked += 1
@@ -213,6 +232,8 @@ class Follower:
             while self._answer.get("answer") != self._asked and (left_s := until_s - time.monotonic()) > 0:
                 if not self._receive(left_s):
                     break
+            if self._answer.get("answer") != self._asked:
+                self._silent_s = time.monotonic()
             return self._answer
 
     def _say(self, document: Mapping[str, object]) -> None:
@@ -237,16 +258,21 @@ class Follower:
     def _connected(self) -> bool:
         if self._socket is None and time.monotonic() - self._tried_s >= RETRY_S:
             self._tried_s = time.monotonic()
-            one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            # A leader that is stopped in a debugger must not stop the training.
-            one.settimeout(SPACING_S)
             try:
-                one.connect(os.fspath(self.path))
+                self._connect(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             except OSError:
-                one.close()
-            else:
-                self._socket, self._sent = one, [0, 0]
+                return False
         return self._socket is not None
+
+    def _connect(self, one: socket.socket) -> None:
+        # A leader that is stopped in a debugger must not stop the training.
+        one.settimeout(SPACING_S)
+        try:
+            one.connect(os.fspath(self.path))
+        except OSError:
+            one.close()
+            raise
+        self._socket, self._sent, self._begun = one, [0, 0], b""
 
     def _receive(self, wait_s: float = 0.0) -> bool:
         """Whether something was said within this time [s]."""
@@ -261,12 +287,12 @@ class Follower:
             return False
         except OSError:
             received = b""
-        if not received:
+        if not received or len(self._begun) > LONGEST_LINE:
             self._hang_up()
             return False
         *lines, self._begun = (self._begun + received).split(b"\n")
         for line in lines:
-            with suppress(ValueError, AttributeError):
+            with suppress(ValueError, AttributeError, TypeError, RecursionError):
                 self._hear(json.loads(line))
         return True
 
