@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import RLock
 
 from lowcarb.core.documents import machine_as_dict
-from lowcarb.core.energy import Channel, Reading
+from lowcarb.core.energy import Reading
 from lowcarb.core.hardware import Machine
 from lowcarb.core.units import NS_PER_S
 from lowcarb.ledger import home, open_ledger
@@ -68,9 +68,9 @@ class Desk:
         if self.home is not None:
             self._journal.open(journal_path(self.home, header.attempt_id), header)
 
-    def equip(self, channels: Sequence[Channel], missing: Sequence[str]) -> None:
-        """Keep what is read, and what is missing and why."""
-        self._guard.run("journal", lambda: self._journal.equip(channels, missing), None)
+    def equip(self, header: Header) -> None:
+        """Keep what is read and what is missing, now that it is known, and when the run began."""
+        self._guard.run("journal", lambda: self._journal.equip(header), None)
 
     def begin(self, header: Header) -> None:
         """Show the attempt as running in a ledger that is at work."""

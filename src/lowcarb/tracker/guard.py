@@ -29,9 +29,9 @@ class Guard:
         try:
             return act()
         except Exception as error:  # noqa: BLE001  # the meter never breaks the training: the fault is kept instead
-            # To say what is wrong needs memory too.
+            # To say what is wrong needs memory too. What others have noted on the error comes after its first line.
             with suppress(Exception):
-                self.record(f"{what}: {traceback.format_exception_only(error)[-1].strip()}")
+                self.record(f"{what}: {traceback.format_exception_only(error)[0].strip()}")
             return otherwise
 
     def within(self, limit_s: float, what: str, act: Callable[[], object]) -> bool:

@@ -1,7 +1,8 @@
 """The crash-safe journal of an attempt: one JSON document a line, appended, so a kill loses no whole line.
 
     {"lowcarb_journal": 1, "attempt_id": …, "key": …, "process": …, "machine": …, "site": …, "channels": […], …}
-    {"channels": […], "missing": […]}               what is read, once it is found; their numbers follow the header's
+    {"channels": […], "missing": […], "started_s": …, "started_cpu_s": …}
+                                                    what is read and since when; the numbers follow the header's
     {"readings": [[at_s, channel number, value], …], "counts": [tokens, steps], "at_s": …, "cpu_s": …}
     {"phase": name, "at_s": …, "cpu_s": …}          from then on it is this phase
     {"note": [key, value]}
@@ -53,6 +54,7 @@ _FACTS = (
     "attempt_id", "key", "kind", "name", "study", "within", "ledger",
     "started_ns", "started_s", "started_cpu_s", "interval_s", "attribution",
 )  # fmt: skip
+_EQUIPMENT = ("channels", "missing", "started_s", "started_cpu_s")
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
@@ -147,15 +149,15 @@ class Journal:
         self._path = path
         self._flush()
 
-    def equip(self, channels: Sequence[Channel], missing: Sequence[str]) -> None:
-        """Have it written what is read, and what is missing and why, before the first reading.
+    def equip(self, header: Header) -> None:
+        """Have it written what is read, what is missing, and when the run began: before the first reading.
 
-        The numbers go on after the header's, so that no reading is taken for another where this line is lost.
+        The numbers go on after the first header's, so that no reading is taken for another where this line is lost.
         """
-        line = _line({"channels": [channel_as_dict(channel) for channel in channels], "missing": list(missing)})
+        line = _line({name: whole for name, whole in header.as_dict().items() if name in _EQUIPMENT})
         with self._remember:
             first = len(self._numbers)
-            self._numbers = {channel.id: first + number for number, channel in enumerate(channels)}
+            self._numbers = {channel.id: first + number for number, channel in enumerate(header.channels)}
             if self._pending and self._pending[0] is self._header:
                 self._pending[0] += line
             else:

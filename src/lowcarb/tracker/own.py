@@ -105,13 +105,13 @@ class Own:
 
     def _set_up(self) -> None:
         self._desk.prepare()
-        self._guard.run("start", self._begin, None)
         # The journal first: who is killed while a driver takes its time to be opened has a row too.
+        self._guard.run("journal", lambda: self._desk.open(self._header()), None)
+        self._rig.open(self._take)
+        self._guard.run("start", self._begin, None)
         header = self._guard.run("header", self._header, None)
         if header is not None:
-            self._guard.run("journal", lambda: self._desk.open(header), None)
-        self._rig.open(self._take)
-        self._desk.equip(self._rig.channels, self._rig.missing)
+            self._desk.equip(header)
         self._rig.start()
         self._guard.run("leader", self._lead, None)
         if header is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lowcarb.core.documents import channel_from_dict, machine_from_dict
-from lowcarb.core.energy import Channel, Energy, Reading, integrate
+from lowcarb.core.energy import Energy, Reading, integrate
 from lowcarb.core.units import s_from_years
 from lowcarb.errors import LedgerError, LowcarbError
 from lowcarb.sensors.series import Series
@@ -45,15 +45,14 @@ class Record:
         self.header = header
         self.notes: dict[str, object] = {}
         self.tokens, self.steps = 0, 0
-        self.last_s, self.cpu_s = header.started_s, header.started_cpu_s
         self.end: Mapping[str, Any] | None = None
         self.skipped_lines = 0
         self.pauses = Pauses(header.interval_s)
         self._first = 0
         """Number of the first channel."""
         self._series = [Series(channel) for channel in header.channels]
-        self._books = Books(self.energy)
-        self._books.begin(self.last_s, self.cpu_s)
+        self.last_s, self.cpu_s = header.started_s, header.started_cpu_s
+        self._begin()
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -90,7 +89,7 @@ class Record:
             key, value = line["note"]
             self.notes[str(key)] = value
         elif "channels" in line:
-            self._equip([channel_from_dict(one) for one in line["channels"]], line["missing"])
+            self._equip(line)
         elif "machine" in line:
             self.header = replace(self.header, machine=machine_from_dict(line["machine"]))
         else:
@@ -116,12 +115,23 @@ class Record:
             raise ValueError(f"no channel {number!r}")
         return self._series[number - self._first]
 
-    def _equip(self, channels: list[Channel], missing: list[str]) -> None:
+    def _equip(self, line: Mapping[str, Any]) -> None:
         if any(self._series):
-            raise ValueError("channels after the first reading")
-        self.header = replace(self.header, channels=tuple(channels), missing=tuple(str(one) for one in missing))
+            raise ValueError("what is read is told before the first reading")
+        began_s, began_cpu_s = self._time(line["started_s"]), _finite(line["started_cpu_s"])
+        channels = tuple(channel_from_dict(one) for one in line["channels"])
+        missing = tuple(str(one) for one in line["missing"])
+        self.header = replace(
+            self.header, channels=channels, missing=missing, started_s=began_s, started_cpu_s=began_cpu_s
+        )
         self._first += len(self._series)
         self._series = [Series(channel) for channel in channels]
+        self._begin()
+
+    def _begin(self) -> None:
+        self.last_s, self.cpu_s = self.header.started_s, self.header.started_cpu_s
+        self._books = Books(self.energy)
+        self._books.begin(self.last_s, self.cpu_s)
 
 
 def read_journal(path: Path) -> Record:

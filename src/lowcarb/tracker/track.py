@@ -60,6 +60,8 @@ class Tracker:
         self._status: Status | None = None
         self._state: Literal["new", "running", "ended"] = "new"
         self._pid = os.getpid()
+        self._nothing = self._own.unseen()
+        """Figures of no time at all: where nothing can be reckoned any more."""
 
     # The verbs.
 
@@ -270,7 +272,8 @@ class Tracker:
 
     def _reckoning(self) -> Reckoning:
         # In a forked child the books' locks may be held by threads that it does not have.
-        return (self._asked(self._work.reckoning) if self._mine() else None) or self._work.unseen()
+        figures = self._asked(self._work.reckoning) if self._mine() else None
+        return figures or self._asked(self._work.unseen) or self._nothing
 
 
 class _PhaseBlock(Block):
