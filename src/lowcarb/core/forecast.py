@@ -1,201 +1,367 @@
-"""A run on hardware that is not here: `Workload` × `Device` × `Site` → `Footprint`, before anything runs.
+"""A training run from its totals, before it starts: `Scenario` → `Forecast`, each figure with a calibrated interval.
 
-A first, simple model: the slower of the two roofs, arithmetic and memory traffic, or the time to launch the kernels,
-whichever is longest.
+    accelerator-seconds = FLOPs ÷ (MFU × peak × goodput)          utilisation.py
+    accelerator energy  = accelerator-seconds × device power      power.py
+    node energy         = accelerator-seconds × (device + host)
+    facility energy     = node energy × PUE
+    operational carbon  = facility energy × grid intensity
 
-    seconds = max(FLOPs / speed, bytes / (efficiency × bandwidth), steps × layers × launch time)
-    speed   = efficiency × peak, and in fp32 at most TDP / energy per FLOP
-    watts   = TDP × (idle share + rest × how much of the time one of the roofs is busy)
+Three scopes, because published figures are in all three: the devices alone, with their share of the host, with the
+building. A probe (known hours, measured tokens/s, measured watts) takes the place of what the model would have said.
+The middle of an interval is the model's figure; its width comes from families of models that the fit did not see, and
+grows outside of the sizes and lengths that were published. How spreads combine: spread.py.
 
-The constants below are read off public training tables; the device table's name is in each line.
+`project`, `forecast_training` and `forecast_tokens`, the roofline of one step's shape, live in roofline.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from math import ceil, isfinite
+from typing import cast
 
-from lowcarb.core.estimate import Estimate
+from lowcarb.core.estimate import Basis, Estimate, weakest
 from lowcarb.core.footprint import Footprint, footprint_of
 from lowcarb.core.hardware import Device, Installed, Machine
-from lowcarb.core.site import Site
-from lowcarb.core.workload import (
-    FLOPS_PER_PARAMETER_AND_TOKEN,
-    STATE_BYTES_PER_PARAMETER,
-    ModelSpec,
-    Workload,
-    step_cost,
-    training_workload,
+from lowcarb.core.power import gpu_watts, tpu_watts
+from lowcarb.core.roofline import (
+    Projection,
+    contrast,
+    contrast_factor,
+    forecast_tokens,
+    forecast_training,
+    project,
 )
+from lowcarb.core.site import Site
+from lowcarb.core.spread import Factor, dominant, of_estimate, spread_around, within
+from lowcarb.core.units import BYTES_PER_GB, J_PER_KWH, S_PER_HOUR
+from lowcarb.core.utilisation import ATTENTION_LENGTH, accelerator_s, goodput, training_flops, usual_count
+from lowcarb.core.workload import STATE_BYTES_PER_PARAMETER
 from lowcarb.errors import SettingError
 
-FP32_EFFICIENCY = Estimate(0.42, 0.58, 0.75, "modelled")
-"""Reached over peak, fp32 without tensor cores: BERT-large fine-tuning on V100, 0.49 (10.42 sequences/s of 384 tokens);
-inference at batch 8, 0.70 on V100 and 0.74 on A100 (NVIDIA DeepLearningExamples, TensorFlow tables)."""
-FP32_J_PER_FLOP = Estimate(22e-12, 28e-12, 36e-12, "modelled")
-"""Energy of an fp32 operation, data movement included: what a card's rated power allows. A T4 reaches 2.4 of its 8.1
-TFLOP/s at 70 W (BERT-large inference, 9.75 sequences/s of 384 tokens), an A100 14.4 of 19.5 at 400 W (58.4 sequences/s;
-NVIDIA DeepLearningExamples)."""
-TENSOR_EFFICIENCY = Estimate(0.14, 0.28, 0.45, "modelled")
-"""Reached over dense peak on tensor cores, tf32, fp16 or bf16: BERT-large fine-tuning on A100 and V100, 0.24 to 0.30;
-pretraining up to 0.45 (NVIDIA DeepLearningExamples)."""
-BANDWIDTH_EFFICIENCY = Estimate(0.5, 0.7, 0.9, "modelled")
-"""Reached over peak memory bandwidth by element-wise kernels."""
-LAUNCH_S_PER_LAYER = Estimate(0.9e-3, 1.6e-3, 3.0e-3, "modelled")
-"""Least time of a layer's forward and backward pass and update, however small the batch [s]: three times the 0.3 to
-0.4 ms a layer of BERT-base inference at batch 1 on A100 and V100 (NVIDIA DeepLearningExamples), up to twice that for
-frameworks that launch each kernel on its own."""
-IDLE_SHARE = Estimate(0.35, 0.45, 0.6, "modelled")
-"""Power over TDP of a device that waits for launches: BERT-base at batch 8 draws 0.60 of an A40's limit
-(Zeus, NSDI 2023 traces)."""
-BUSY_SHARE = Estimate(0.70, 0.90, 1.0, "modelled")
-"""Power over TDP of a device at its roof: BERT-base on SQuAD draws 0.91 of a V100's limit, 0.90 of an A40's and of an
-RTX 6000's, 0.70 of a P100's (Zeus, NSDI 2023 traces)."""
-HOST_SHARE = Estimate(0.15, 0.35, 0.8, "modelled")
-"""What processor, memory, fans and power supply of the host draw for one accelerator, over the accelerator's TDP: an
-H100 node of eight draws 6.9 to 7.2 kW at the wall (MLPerf Training v4.0 power logs), about 5.0 kW of it in
-accelerators rated 5.6 kW together."""
-CONTRAST_RATIO = 1.5
-"""A ratio between two devices is off by less than this factor eight times out of ten: rules by peak and bandwidth miss
-pairs of the public training tables by 12 to 21 % at the median."""
-LAUNCH_CONTRAST_RATIO = 2.5
-"""The same where launches bound one of the two: no public pair of such trainings was at hand, so this is wide."""
+__all__ = [
+    "Forecast", "Projection", "Scenario", "contrast", "contrast_factor", "forecast_run", "forecast_tokens",
+    "forecast_training", "project",
+]  # fmt: skip
+
+# Half-widths of 80 % intervals, as ratios; `python benchmarks/forecast.py` prints how often they hold.
+UTILISATION_RATIO = 1.57
+"""Of hours, on families left out of the fit: it holds 42 of 53 runs."""
+UNKNOWN_COUNT_RATIO = 1.15
+"""More, where the number of devices is guessed: a count four times off moves hours by 1.1 to 1.5. `assumed`."""
+THROUGHPUT_RATIO = 1.08
+"""Between a measured throughput and the run's mean: restarts and evaluation, the goodput. `assumed`."""
+DEVICE_POWER_RATIO = 1.15
+"""Between the shares of rated power in power.py."""
+HOST_POWER_RATIO = 1.3
+MEASURED_POWER_RATIO = 1.05
+"""Between a measured mean power and the run's. NVIDIA states ±5 % for the reading of its boards."""
+RANGE_EXPONENT = 0.2
+"""How the interval grows outside of the published sizes: ×/÷ (how many times outside)^0.2. `assumed`."""
+FEWEST_TOKENS, MOST_TOKENS = 1e9, 2e13
+FEWEST_ACTIVE, MOST_ACTIVE = 6e7, 6e11
+"""The published runs that the constants were fitted to, rounded outwards."""
+COUNT_RATIO = 4.0
+"""Within which the duration is guessed where the count is unknown."""
+SURE_FIT = 0.6
+"""Share of the memory that weights, gradients and optimizer may fill while activations surely still fit. `assumed`."""
+MOST_OF_TDP = 1.5
+"""A measured power above so many times the rated power is a power of something else."""
+
+PRECISIONS = {
+    "16bit": ("bf16", "fp16"), "16-bit": ("bf16", "fp16"), "mixed": ("bf16", "fp16"), "half": ("bf16", "fp16"),
+    "bf16": ("bf16",), "bfloat16": ("bf16",), "fp16": ("fp16",), "float16": ("fp16",),
+    "fp32": ("fp32",), "float32": ("fp32",), "tf32": ("tf32",), "fp8": ("fp8",),
+}  # fmt: skip
+"""Names of a precision, and which of the device's peaks they mean: the first that it has."""
+WHOLE = ("count", "layers", "width", "length")
+HALVES = ("encoder-decoder", "seq2seq")
+"""Families whose every token passes one half of the weights."""
 
 
 @dataclass(frozen=True, slots=True)
-class Projection:
-    """A workload on one device."""
+class Scenario:
+    """A training run as its totals say it."""
 
+    params: float
+    """All weights."""
+    tokens: float
     device: Device
-    count: int
+    site: Site
+    count: int | None = 1
+    """Devices; None where unknown."""
+    active_params: float | None = None
+    """Weights that each token passes, where they are not all: of a mixture of experts, of an encoder-decoder."""
+    layers: int | None = None
+    width: int | None = None
+    length: int | None = None
+    """Tokens of a sequence."""
+    family: str | None = None
+    """Free text; `encoder-decoder` means that each token passes half of the weights unless active_params says else."""
+    precision: str | None = None
+    """One of `PRECISIONS`; unless given, 16 bits where the device has them, else fp32."""
+    accelerator_hours: float | None = None
+    """Known hours of one device, all devices' added up."""
+    tokens_per_s: float | Estimate | None = None
+    """Throughput of all devices together [tokens/s]: measured, or an estimate from a probe on another device."""
+    watts: float | Estimate | None = None
+    """Mean power of one device [W]: measured, or an estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a scenario costs. Unknown is None, never zero."""
+
+    scenario: Scenario
+    accelerator_hours: Estimate
+    """Hours of one device, all devices' added up."""
+    duration_s: Estimate | None
+    """None where the count is unknown."""
     power_w: Estimate
-    """Of one device [W], its host left out."""
-    bound: str
-    """What limits the speed: arithmetic, memory or launches."""
-    fits: bool | None
-    """Whether the devices together hold the run, sharded evenly; None where their memory is unknown."""
+    """Mean of one device, its host left out [W]."""
+    accelerator_j: Estimate
+    """Devices alone [J]."""
+    node_j: Estimate
+    """Devices with their share of hosts [J]."""
+    facility_j: Estimate
+    """Node energy with the building's share [J]."""
     footprint: Footprint
+    """Of the node energy at the site."""
+    dominant: str
+    """The assumption that makes the carbon's interval widest, in words."""
+    fits: bool | None
+    """Whether the devices hold weights, gradients and optimizer, sharded evenly; None where that cannot be said."""
+    remedies: tuple[str, ...]
+    """What would make it fit."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON form: the figures by field name, and the scenario with device and site by id."""
+        scenario = {field.name: getattr(self.scenario, field.name) for field in fields(Scenario)}
+        scenario |= {name: value.as_dict() for name, value in scenario.items() if isinstance(value, Estimate)}
+        scenario |= {"device": self.scenario.device.id, "site": self.scenario.site.id}
+        return {
+            "scenario": scenario,
+            "accelerator_hours": self.accelerator_hours.as_dict(),
+            "duration_s": self.duration_s.as_dict() if self.duration_s else None,
+            "power_w": self.power_w.as_dict(),
+            "accelerator_j": self.accelerator_j.as_dict(),
+            "node_j": self.node_j.as_dict(),
+            "facility_j": self.facility_j.as_dict(),
+            "footprint": self.footprint.as_dict(),
+            "dominant": self.dominant,
+            "fits": self.fits,
+            "remedies": list(self.remedies),
+        }
 
 
-def project(workload: Workload, device: Device, site: Site, *, count: int = 1) -> Projection:
-    """The workload on `count` devices, each with its share of a host, at a site.
+def forecast_run(scenario: Scenario) -> Forecast:
+    """What a run will cost.
 
     Raises:
-        SettingError: a count below one, a precision the device does not have, or a device whose peak, bandwidth or
-            rated power is unknown.
+        SettingError: a total, a count or a probe that is impossible, a precision that the device does not have, probes
+            that contradict each other, or a device whose peak or rated power is unknown; the error names the field.
     """
-    if count < 1:
-        raise SettingError("count", count, "1 or more")
-    peak = device.peak_for(workload.precision)
-    if peak is None:
-        known = ", ".join(device.peak_flops) or "none known"
-        raise SettingError("precision", workload.precision, f"one that {device.id} has: {known}")
-    if device.bandwidth_bytes_per_s is None or device.tdp_w is None:
-        raise SettingError("device", device.id, "a device whose bandwidth and rated power are known")
-    arithmetic_s = Estimate.exact(workload.flops / count, "catalogue") / _reached(
-        peak, device.tdp_w, workload.precision
+    _check(scenario)
+    seconds, hour_factors, hour_basis = _seconds(scenario)
+    device_w, host_w, power_factor, power_basis = _watts(scenario)
+    share = device_w / (device_w + host_w)
+    host_factor = within("power of the host", HOST_POWER_RATIO)
+    node_factors = (*hour_factors, power_factor.shared(share), host_factor.shared(1.0 - share))
+    node_mid, basis = seconds * (device_w + host_w), weakest((hour_basis, power_basis, "modelled"))
+    pue_factor = of_estimate("power usage effectiveness", scenario.site.pue)
+    node_j = spread_around(node_mid, node_factors, basis)
+    hours = spread_around(seconds / S_PER_HOUR, hour_factors, hour_basis)
+    footprint, widest = _footprint(scenario, node_j, hours, (*node_factors, pue_factor))
+    fits, remedies = _fit(scenario)
+    return Forecast(
+        scenario=scenario,
+        accelerator_hours=hours,
+        duration_s=hours.scale(S_PER_HOUR / scenario.count) if scenario.count is not None else None,
+        power_w=spread_around(device_w, (power_factor,), power_basis),
+        accelerator_j=spread_around(
+            seconds * device_w, (*hour_factors, power_factor), weakest((hour_basis, power_basis))
+        ),
+        node_j=node_j,
+        facility_j=spread_around(
+            node_mid * scenario.site.pue.mid, (*node_factors, pue_factor), weakest((basis, scenario.site.pue.basis))
+        ),
+        footprint=footprint,
+        dominant=widest,
+        fits=fits,
+        remedies=remedies,
     )
-    memory_s = Estimate.exact(workload.bytes / (device.bandwidth_bytes_per_s * count), "catalogue") / (
-        BANDWIDTH_EFFICIENCY
+
+
+def active_parameters(scenario: Scenario) -> float:
+    """Weights that each token passes: those given, or half of an encoder-decoder's, or all.
+
+    A dense model's "active" weights are published as all of them, an encoder-decoder's too: that is no news.
+    """
+    if scenario.active_params is not None and scenario.active_params < scenario.params:
+        return scenario.active_params
+    halved = any(word in (scenario.family or "").lower() for word in HALVES)
+    return scenario.params / 2.0 if halved else scenario.params
+
+
+def peak_of(device: Device, precision: str | None) -> tuple[str, float]:
+    """Which of a device's precisions a run uses, and its peak [FLOP/s].
+
+    Raises:
+        SettingError: nobody calls a precision so, or the device does not have it.
+    """
+    if precision is None:
+        names: tuple[str, ...] = ("bf16", "fp16", "fp32")
+    else:
+        names = PRECISIONS.get(precision.strip().lower(), ())
+    for name in names:
+        peak = device.peak_for(name)
+        if peak is not None:
+            return name, peak
+    known = ", ".join(device.peak_flops) or "none known"
+    raise SettingError("precision", precision, f"one that {device.id} has: {known}")
+
+
+def _check(scenario: Scenario) -> None:
+    """Refuse what cannot be."""
+    for name in ("params", "tokens"):
+        _positive(name, getattr(scenario, name))
+    for name in ("count", "active_params", "layers", "width", "length", "accelerator_hours", "tokens_per_s", "watts"):
+        value = getattr(scenario, name)
+        if value is not None:
+            _positive(name, value.low if isinstance(value, Estimate) else value)
+            if name in WHOLE and value != int(value):
+                raise SettingError(name, value, "a whole number")
+    if scenario.active_params is not None and scenario.active_params > scenario.params:
+        raise SettingError("active_params", scenario.active_params, f"at most params, {scenario.params:g}")
+    peak = peak_of(scenario.device, scenario.precision)[1]
+    if scenario.device.tdp_w is None and scenario.device.kind != "tpu":
+        raise SettingError("device", scenario.device.id, "a device whose rated power is known")
+    if scenario.watts is not None:
+        _check_power(scenario.device, _probe(scenario.watts).mid)
+    if scenario.tokens_per_s is not None:
+        _check_throughput(scenario, _probe(scenario.tokens_per_s).mid, peak)
+
+
+def _positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or not value > 0:
+        raise SettingError(name, value, "more than 0")
+
+
+def _probe(value: float | Estimate) -> Estimate:
+    """A probe with its interval; a plain number was measured."""
+    return value if isinstance(value, Estimate) else Estimate.exact(value, "measured")
+
+
+def _check_power(device: Device, watts: float) -> None:
+    if device.tdp_w is not None and watts > MOST_OF_TDP * device.tdp_w:
+        raise SettingError("watts", watts, f"mean power of one device, which is rated {device.tdp_w:g} W")
+
+
+def _check_throughput(scenario: Scenario, tokens_per_s: float, peak_flops: float) -> None:
+    if scenario.accelerator_hours is not None:
+        raise SettingError("tokens_per_s", tokens_per_s, "not both this and accelerator_hours")
+    if scenario.count is None:
+        raise SettingError("count", None, "a number: tokens_per_s is of all devices together")
+    most = scenario.count * peak_flops / training_flops(active_parameters(scenario), 1.0, 0.0, 0.0, 0.0)
+    if tokens_per_s > most:
+        raise SettingError("tokens_per_s", tokens_per_s, f"at most {most:.3g}, the peak of the devices")
+
+
+def _seconds(scenario: Scenario) -> tuple[float, tuple[Factor, ...], Basis]:
+    """Seconds of one device, all devices' added up [s], how well they are known, and on which basis."""
+    if scenario.accelerator_hours is not None:
+        return scenario.accelerator_hours * S_PER_HOUR, (), "measured"
+    if scenario.tokens_per_s is not None:
+        count = float(cast("int", scenario.count))
+        speed = _probe(scenario.tokens_per_s)
+        seconds = scenario.tokens / speed.mid * count / goodput(count)
+        slower = of_estimate("throughput on the other device", Estimate.exact(1.0) / speed.scale(1.0 / speed.mid))
+        return seconds, (within("restarts and evaluation", THROUGHPUT_RATIO), slower), speed.on("modelled").basis
+    active = active_parameters(scenario)
+    name, peak = peak_of(scenario.device, scenario.precision)
+    flops = training_flops(
+        active, scenario.tokens, scenario.layers or 0.0, scenario.width or 0.0, scenario.length or ATTENTION_LENGTH
     )
-    layers = workload.model.layers + workload.model.decoder_layers
-    launch_s = LAUNCH_S_PER_LAYER.scale(float(workload.steps * layers))
-    duration_s = _longest(arithmetic_s, memory_s, launch_s)
-    bound = max((arithmetic_s.mid, "arithmetic"), (memory_s.mid, "memory"), (launch_s.mid, "launches"))[1]
-    busy = min(1.0, max(arithmetic_s.mid, memory_s.mid) / duration_s.mid)
-    power_w = _between(IDLE_SHARE, BUSY_SHARE, busy).scale(device.tdp_w)
+    count = float(scenario.count) if scenario.count is not None else usual_count(flops, peak)
+    half = float(name == "fp16" and scenario.device.peak_for("bf16") is None)
+    outside = _outside(scenario.tokens, FEWEST_TOKENS, MOST_TOKENS) * _outside(active, FEWEST_ACTIVE, MOST_ACTIVE)
+    factors = (
+        within("utilisation", UTILISATION_RATIO),
+        within("unknown number of devices", UNKNOWN_COUNT_RATIO if scenario.count is None else 1.0),
+        within("size outside of the published runs", outside**RANGE_EXPONENT),
+    )
+    return accelerator_s(flops, active, peak, count, half), factors, "modelled"
+
+
+def _outside(value: float, fewest: float, most: float) -> float:
+    """How many times a value lies outside of a range; 1 inside."""
+    return max(1.0, fewest / value, value / most)
+
+
+def _watts(scenario: Scenario) -> tuple[float, float, Factor, Basis]:
+    """Mean power of one device and of its share of the host [W, W], how well the first is known, and its basis."""
+    device = scenario.device
+    if device.kind == "tpu":
+        device_w, host_w = tpu_watts(device.peak_for("bf16") or peak_of(device, scenario.precision)[1])
+    else:
+        device_w, host_w = gpu_watts(cast("float", device.tdp_w))
+    if scenario.watts is not None:
+        probe = _probe(scenario.watts)
+        if probe.low == probe.high:
+            return probe.mid, host_w, within("measured power", MEASURED_POWER_RATIO), probe.basis
+        return probe.mid, host_w, of_estimate("power of the device", probe), probe.basis
+    return device_w, host_w, within("power of the device", DEVICE_POWER_RATIO), "modelled"
+
+
+def _footprint(
+    scenario: Scenario, node_j: Estimate, hours: Estimate, factors: tuple[Factor, ...]
+) -> tuple[Footprint, str]:
+    """Footprint of the node energy, and what makes its carbon uncertain."""
+    site, device, known = scenario.site, scenario.device, scenario.count
+    # All figures but the duration follow from device-hours, so one device that runs them all stands in for any count.
     machine = Machine(
-        id=f"{count}x{device.id}", name=device.name, devices=(Installed(device, count),), threads=0, memory_bytes=0.0
+        id=f"{known or '?'}x{device.id}", name=device.name, devices=(Installed(device, 1),), threads=0, memory_bytes=0.0
     )
     footprint = footprint_of(
-        (power_w + HOST_SHARE.scale(device.tdp_w)).scale(float(count)) * duration_s,
-        duration_s,
+        node_j,
+        hours.scale(S_PER_HOUR),
         machine,
         site,
         measured_share=0.0,
-        scope="device and its share of the host",
-        method=f"roofline, bound by {bound}",
+        scope="devices and their share of hosts",
+        method="run from totals",
     )
-    fits = None if device.memory_bytes is None else workload.memory_bytes <= device.memory_bytes * count
-    return Projection(device, count, power_w, bound, fits, footprint)
+    duration_s = hours.scale(S_PER_HOUR / known) if known else _guessed_duration(scenario, hours)
+    footprint = replace(footprint, duration_s=duration_s)
+    if not site.intensity_g_per_kwh.mid > 0.0:
+        return footprint, dominant(factors)
+    held = (*factors, of_estimate("carbon intensity of the grid", site.intensity_g_per_kwh))
+    mid = node_j.mid * site.pue.mid * site.intensity_g_per_kwh.mid / J_PER_KWH
+    carbon = spread_around(mid, held, footprint.operational_g.basis)
+    return replace(footprint, operational_g=carbon), dominant(held)
 
 
-def contrast_factor(*projections: Projection) -> float:
-    """Factor within which a ratio between projections of one workload is known."""
-    launched = any(projection.bound == "launches" for projection in projections)
-    return LAUNCH_CONTRAST_RATIO if launched else CONTRAST_RATIO
+def _guessed_duration(scenario: Scenario, hours: Estimate) -> Estimate:
+    """Duration [s] on as many devices as such a run is usually given."""
+    peak = peak_of(scenario.device, scenario.precision)[1]
+    flops = training_flops(active_parameters(scenario), scenario.tokens, 0.0, 0.0, 0.0)
+    return Estimate.around(hours.mid * S_PER_HOUR / usual_count(flops, peak), COUNT_RATIO, "assumed")
 
 
-def contrast(projection: Projection, baseline: Projection) -> Estimate:
-    """Ratio of one device's energy to another's for the same workload.
-
-    What makes both uncertain (the share of a roof that code reaches) is common to them, so the ratio is far better
-    known than the quotient of their intervals would say.
-    """
-    ratio = projection.footprint.energy_j.mid / baseline.footprint.energy_j.mid
-    return Estimate.around(ratio, contrast_factor(projection, baseline), "modelled")
-
-
-def _reached(peak_flops: float, tdp_w: float, precision: str) -> Estimate:
-    """Speed [FLOP/s] that a device reaches: a share of its peak, and no more than its rated power allows."""
-    if precision != "fp32":
-        return TENSOR_EFFICIENCY.scale(peak_flops)
-    by_peak = FP32_EFFICIENCY.scale(peak_flops)
-    by_power = Estimate.exact(tdp_w, "catalogue") / FP32_J_PER_FLOP
-    return Estimate(
-        min(by_peak.low, by_power.low), min(by_peak.mid, by_power.mid), min(by_peak.high, by_power.high), "modelled"
+def _fit(scenario: Scenario) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether weights, gradients and optimizer fit the devices, and what would make them fit."""
+    memory, count = scenario.device.memory_bytes, scenario.count
+    state = scenario.params * STATE_BYTES_PER_PARAMETER
+    if memory is None or count is None:
+        return None, ()
+    shard: Iterable[str] = ("sharding weights, gradients and optimizer state over the devices",)
+    if state <= memory * count:
+        sure = state <= SURE_FIT * memory * count
+        return sure or None, tuple(shard) if state > memory and count > 1 else ()
+    needed = ceil(state / memory)
+    return False, (
+        f"{needed} or more devices, with the optimizer state sharded over them",
+        f"a device with more memory: {ceil(state / count / BYTES_PER_GB)} GB or more each",
+        "LoRA: gradients and optimizer state of the adapters alone",
     )
-
-
-def _longest(*durations: Estimate) -> Estimate:
-    """The longest of some durations, bound by bound."""
-    return Estimate(
-        max(d.low for d in durations), max(d.mid for d in durations), max(d.high for d in durations), "modelled"
-    )
-
-
-def _between(idle: Estimate, busy: Estimate, share: float) -> Estimate:
-    """The mix of two figures, `share` of the second."""
-    return idle.scale(1.0 - share) + busy.scale(share)
-
-
-def forecast_tokens(
-    parameters: float, tokens: float, device: Device, site: Site, *, count: int = 1, precision: str | None = None
-) -> Projection:
-    """A pretraining of so many parameters on so many tokens: 6 × parameters × tokens FLOPs (Kaplan et al. 2020).
-
-    Raises:
-        SettingError: parameters or tokens not above zero, or what `project` refuses.
-    """
-    for name, value in (("params", parameters), ("tokens", tokens)):
-        if not value > 0:
-            raise SettingError(name, value, "more than 0")
-    chosen = precision or next((p for p in ("bf16", "fp16", "fp32") if device.peak_for(p)), "fp32")
-    # Twelve times layers × width² parameters, at the usual width of 128 × layers: only the launch floor depends on it.
-    layers = max(1, round((parameters / (12 * 128**2)) ** (1 / 3)))
-    shape = ModelSpec("given", "decoder", layers, 128 * layers, 512 * layers, 2 * layers, vocabulary=1)
-    length, batch = 2048, max(1, round(2**19 / 2048))
-    steps = max(1, round(tokens / (length * batch)))
-    moved = steps * step_cost(shape, batch, length, precision=chosen).bytes
-    workload = Workload(shape, steps, batch, length, chosen, FLOPS_PER_PARAMETER_AND_TOKEN * parameters * tokens, moved)
-    projection = project(workload, device, site, count=count)
-    # The batch is ours, and a real run would accumulate it: only what the weights need is sure.
-    state = parameters * STATE_BYTES_PER_PARAMETER
-    too_big = device.memory_bytes is not None and state > device.memory_bytes * count
-    return replace(projection, fits=False if too_big else None)
-
-
-def forecast_training(
-    model: ModelSpec, device: Device, site: Site, *, examples: int, epochs: float, batch: int, length: int,
-    precision: str = "fp32", count: int = 1,
-) -> Projection:  # fmt: skip
-    """A fine-tuning: so many examples, each padded to one length, over so many epochs.
-
-    Raises:
-        SettingError: a count that is not positive, or what `project` refuses.
-    """
-    for name, value in (("examples", examples), ("epochs", epochs), ("batch", batch)):
-        if not value > 0:
-            raise SettingError(name, value, "more than 0")
-    steps = max(1, round(examples * epochs / batch))
-    workload = training_workload(model, steps=steps, batch=batch, length=length, precision=precision)
-    return project(workload, device, site, count=count)
