@@ -28,6 +28,7 @@ from statistics import median
 import numpy as np
 
 from lowcarb.catalogue import Catalogue
+from lowcarb.catalogue.records import Published
 from lowcarb.core import power, utilisation
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.forecast import Forecast, Scenario, active_parameters, forecast_run, peak_of
@@ -92,28 +93,48 @@ class Row:
 def read_rows(folder: Path) -> list[Row]:
     """Runs with tokens, weights and a device that the catalogue knows."""
     catalogue = Catalogue.load()
-    rows = []
     with (folder / "published_footprints.csv").open(encoding="utf-8") as lines:
-        for facts in csv.DictReader(lines):
-            if not (facts["training_tokens_B"] and facts["params_active_B"] and facts["accelerator"]):
-                continue
-            site = catalogue.site("us")
-            if facts["pue"]:
-                site = replace(site, pue=Estimate.exact(float(facts["pue"]), "catalogue"))
-            if facts["grid_gco2_kwh"]:
-                site = replace(site, intensity_g_per_kwh=Estimate.exact(float(facts["grid_gco2_kwh"]), "catalogue"))
-            scenario = Scenario(
-                params=float(facts["params_total_B"]) * GIGA,
-                tokens=float(facts["training_tokens_B"]) * GIGA,
-                device=catalogue.device(facts["accelerator"]),
-                site=site,
-                count=int(facts["accelerator_count"]) if facts["accelerator_count"] else None,
-                active_params=float(facts["params_active_B"]) * GIGA,
-                family=facts["arch_type"],
-                precision=facts["precision"],
-            )
-            rows.append(Row(facts, forecast_run(scenario)))
+        table = list(csv.DictReader(lines))
+    held = {facts["id"] for facts in table}
+    table += [_facts(one, list(table[0])) for one in catalogue.published() if one.id not in held]
+    rows = []
+    for facts in table:
+        if not (facts["training_tokens_B"] and facts["params_active_B"] and facts["accelerator"]):
+            continue
+        site = catalogue.site("us")
+        if facts["pue"]:
+            site = replace(site, pue=Estimate.exact(float(facts["pue"]), "catalogue"))
+        if facts["grid_gco2_kwh"]:
+            site = replace(site, intensity_g_per_kwh=Estimate.exact(float(facts["grid_gco2_kwh"]), "catalogue"))
+        scenario = Scenario(
+            params=float(facts["params_total_B"]) * GIGA,
+            tokens=float(facts["training_tokens_B"]) * GIGA,
+            device=catalogue.device(facts["accelerator"]),
+            site=site,
+            count=int(facts["accelerator_count"]) if facts["accelerator_count"] else None,
+            active_params=float(facts["params_active_B"]) * GIGA,
+            family=facts["arch_type"],
+            precision=facts["precision"],
+        )
+        rows.append(Row(facts, forecast_run(scenario)))
     return rows
+
+
+def _facts(run: Published, columns: Sequence[str]) -> dict[str, str]:
+    """A published run of the catalogue that the table lacks, as a row of the table; scored on its hours."""
+    told = {
+        "id": run.id, "family": run.family, "arch_type": "decoder" if run.arch == "moe" else run.arch,
+        "sparsity": "moe" if run.arch == "moe" else "dense", "params_total_B": _billions(run.params),
+        "params_active_B": _billions(run.active_params), "training_tokens_B": _billions(run.tokens),
+        "accelerator": run.device or "", "accelerator_count": str(run.count or ""), "precision": run.precision,
+        "accelerator_hours": str(run.accelerator_hours or ""), "hours_basis": run.hours_basis or "",
+        "score_hours": "1", "score_energy": "0", "score_co2": "0",
+    }  # fmt: skip
+    return dict.fromkeys(columns, "") | told
+
+
+def _billions(value: float | None) -> str:
+    return "" if value is None else repr(value / GIGA)
 
 
 def fit_hours(rows: Sequence[Row]) -> tuple[float, ...]:

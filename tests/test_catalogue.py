@@ -17,17 +17,29 @@ from hypothesis import strategies as st
 
 from lowcarb.catalogue import Catalogue
 from lowcarb.catalogue.names import cpu_key, key
-from lowcarb.catalogue.tables import SI_PER_UNIT, read
+from lowcarb.catalogue.tables import COLUMNS, SI_PER_UNIT, check_columns, read
+from lowcarb.core import cpu_power
 from lowcarb.core.estimate import BASES, Estimate
 from lowcarb.core.units import BYTES_PER_GB, FLOP_PER_TFLOP, G_PER_KG, s_from_years
 from lowcarb.errors import CatalogueError
 
-FIGURES = ("devices", "cpus", "cpu_families", "sites", "site_facts", "models", "tasks", "equivalents")
-WITH_UNITS = ("devices", "site_facts", "equivalents")
+FIGURES = (
+    "devices", "cpus", "cpu_families", "sites", "site_facts", "memory", "models", "published", "tasks", "equivalents",
+)  # fmt: skip
+WITH_UNITS = ("devices", "site_facts", "memory", "equivalents")
 PACKAGE = Path(str(files("lowcarb.catalogue")))
 CATALOGUE = Catalogue.load()
 DEVICES = {device.id: device for device in CATALOGUE.devices()}
 SITES = {site.id: site for site in CATALOGUE.sites()}
+
+
+@pytest.fixture
+def shared():
+    """The folder of reference facts, beside the checkout where there is one."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "data" / "published_footprints.csv").exists():
+        pytest.skip("the reference facts are not beside this checkout")
+    return folder
 
 
 @pytest.fixture
@@ -102,6 +114,7 @@ def test_a_number_that_no_source_was_read_for_is_assumed():
         ("sites", ["id"]),
         ("site_facts", ["site", "field"]),
         ("models", ["id"]),
+        ("published", ["id"]),
         ("equivalents", ["id"]),
         ("aliases", ["kind", "alias"]),
     ],
@@ -235,13 +248,19 @@ def test_case_and_separators_do_not_matter(row, data):
 
 
 def test_every_alias_means_a_known_id():
-    finders = {"device": CATALOGUE.device, "site": CATALOGUE.site, "model": CATALOGUE.model}
+    finders = {
+        "device": CATALOGUE.device, "site": CATALOGUE.site, "model": CATALOGUE.model,
+        "published": CATALOGUE.published_run,
+    }  # fmt: skip
     for row in read("aliases"):
         assert finders[row["kind"]](row["alias"]).id == row["id"]
 
 
 def test_no_alias_hides_an_id():
-    ids = {"device": set(DEVICES), "site": set(SITES), "model": {model.id for model in CATALOGUE.models()}}
+    ids = {
+        "device": set(DEVICES), "site": set(SITES), "model": {model.id for model in CATALOGUE.models()},
+        "published": {run.id for run in CATALOGUE.published()},
+    }  # fmt: skip
     for row in read("aliases"):
         assert key(row["alias"]) not in ids[row["kind"]], row
 
@@ -302,6 +321,9 @@ def test_lifecycle_and_direct_figures_stay_labelled():
         ("us-east1", "gcp-us-east1"),
         ("westeurope", "azure-westeurope"),
         ("Québec", "ca-qc"),
+        ("US-Oregon", "us-or"),
+        ("US-North Carolina", "us-nc"),
+        ("us-georgia", "us-ga"),
     ],
 )
 def test_a_site_is_found_by_its_usual_names(written, id_):
@@ -425,13 +447,53 @@ def test_a_model_is_sane(model):
     assert all(getattr(model, field.name) is not None for field in fields(model))
 
 
-@pytest.mark.parametrize("model", [one for one in CATALOGUE.models() if one.kind == "encoder"], ids=lambda one: one.id)
+SEGMENTS = {"bert": 2, "minilm": 2, "roberta": 1, "distilbert": 0}
+
+
+@pytest.mark.parametrize("model", [one for one in CATALOGUE.models() if one.family in SEGMENTS], ids=lambda one: one.id)
 def test_the_parameters_of_an_encoder_follow_from_its_architecture(model):
-    segments = {"bert": 2, "minilm": 2, "roberta": 1, "distilbert": 0}[model.family]
+    segments = SEGMENTS[model.family]
     pooler = 0 if model.family == "distilbert" else model.width**2 + model.width
     embeddings = (model.vocab + model.positions + segments + 2) * model.width
     block = 4 * model.width**2 + 2 * model.width * model.ff + 9 * model.width + model.ff
     assert embeddings + model.layers * block + pooler == model.parameters
+
+
+def decoder_parameters(model, matrices):
+    """Weights of the matrices of a decoder, without norms and biases: with tied and with untied embeddings."""
+    attention = 2 * model.width**2 * (1 + model.kv_heads / model.heads)
+    body = model.layers * (attention + model.experts * matrices * model.width * model.ff)
+    embeddings = model.vocab * model.width
+    return body + embeddings, body + 2 * embeddings
+
+
+OWN_HEAD_WIDTH = {"gemma-7b", "gemma2-2b", "gemma2-9b", "gemma2-27b"}
+"""Their heads are not as wide as the stream over the number of heads."""
+
+
+@pytest.mark.parametrize(
+    "model",
+    [one for one in CATALOGUE.models() if one.family in ("gpt", "llama") and one.id not in OWN_HEAD_WIDTH],
+    ids=lambda one: one.id,
+)
+def test_the_parameters_of_a_decoder_follow_from_its_architecture(model):
+    tied, untied = decoder_parameters(model, matrices=3 if model.family == "llama" else 2)
+    positions = model.positions * model.width  # where they are learned
+    assert tied * 0.99 <= model.parameters <= (untied + positions) * 1.01
+
+
+@pytest.mark.parametrize("model", [one for one in CATALOGUE.models() if one.family == "moe"], ids=lambda one: one.id)
+def test_a_token_passes_its_share_of_the_experts(model):
+    assert 1 <= model.experts_per_token < model.experts
+    routed = (model.parameters - model.active_parameters) / (1 - model.experts_per_token / model.experts)
+    in_every_layer = model.layers * model.experts * 3 * model.width * model.ff
+    assert routed == pytest.approx(in_every_layer, rel=0.06)  # the first layers of some are dense
+
+
+def test_there_are_models_and_devices_enough():
+    assert len(CATALOGUE.models()) >= 60
+    assert len(DEVICES) >= 50
+    assert {model.family for model in CATALOGUE.models()} >= {"bert", "gpt", "llama", "t5", "moe"}
 
 
 def test_published_model_figures():
@@ -453,6 +515,89 @@ def test_published_model_figures():
 )
 def test_a_model_is_found_by_its_usual_names(written, id_):
     assert CATALOGUE.model(written).id == id_
+
+
+# Memory
+
+
+def test_memory_draws_what_the_meter_takes_it_to_draw():
+    power = CATALOGUE.memory("dram").power_w_per_byte.scale(BYTES_PER_GB)
+    bounds = (cpu_power.DRAM_LOW_W_PER_GB, cpu_power.DRAM_W_PER_GB, cpu_power.DRAM_HIGH_W_PER_GB)
+    assert (power.low, power.mid, power.high) == pytest.approx(bounds)
+
+
+def test_stacked_memory_costs_more_carbon_than_soldered():
+    plain, stacked = (CATALOGUE.memory(name).embodied_g_per_byte.mid for name in ("gddr6", "hbm"))
+    assert 0 < plain < stacked
+
+
+# Published trainings
+
+
+@pytest.mark.parametrize("run", CATALOGUE.published(), ids=lambda run: run.id)
+def test_a_published_training_is_sane(run):
+    assert run.name
+    assert run.organisation
+    assert 2017 <= run.year <= 2026
+    assert run.device is None or run.device in DEVICES
+    assert run.site is None or run.site in SITES
+    assert (run.accelerator_hours is None) is (run.hours_basis is None)
+    assert (run.energy_j is None) is (run.energy_scope is None) is (run.energy_basis is None)
+    assert (run.co2_g is None) is (run.co2_scope is None) is (run.co2_accounting is None)
+    assert run.power_w is None or run.power_basis
+    assert run.active_params is None or run.active_params <= run.params
+    assert run.pue is None or 1 <= run.pue <= 2
+    # Zero stands for a claim of a contract alone, never for what is unknown.
+    numbers = {field.name: getattr(run, field.name) for field in fields(run)}
+    zeros = {name for name, value in numbers.items() if value == 0}
+    assert not zeros or run.co2_accounting == "market"
+
+
+@pytest.mark.parametrize("run", CATALOGUE.published(), ids=lambda run: run.id)
+def test_published_energy_follows_from_hours_and_power_where_both_are_stated(run):
+    if not (run.energy_j and run.power_w and run.accelerator_hours):
+        return
+    building = run.pue or 1.0 if run.energy_scope == "facility" else 1.0
+    product = run.power_w * run.accelerator_hours * 3600 * building
+    assert run.energy_j == pytest.approx(product, rel=0.03)
+
+
+def test_published_training_figures():
+    gpt3, bloom = CATALOGUE.published_run("GPT-3"), CATALOGUE.published_run("bigscience/bloom")
+    assert gpt3.energy_j == pytest.approx(1287e3 * 3.6e6)
+    assert gpt3.co2_g == pytest.approx(552.1e6)
+    assert bloom.co2_scope == "accelerator"
+    assert bloom.accelerator_hours == 1_082_990
+    assert CATALOGUE.published_run("llama3.2-1b").sources == ("llama32-2024",)
+
+
+def test_every_published_row_of_the_shared_facts_ships(shared):
+    rows = list(csv.DictReader((shared / "data" / "published_footprints.csv").read_text(encoding="utf-8").splitlines()))
+    ours = {run.id: run for run in CATALOGUE.published()}
+    assert {row["id"] for row in rows} <= set(ours)
+    for row in rows:
+        run = ours[row["id"]]
+        assert (run.basis == "assumed") is (row["confirmed"] in ("partial", "memory")), row["id"]
+        for theirs, mine, unit in (
+            ("accelerator_hours", run.accelerator_hours, 1.0), ("energy_mwh", run.energy_j, 3.6e9),
+            ("tco2e_operational", run.co2_g, 1e6), ("params_total_B", run.params, 1e9),
+            ("training_tokens_B", run.tokens, 1e9),
+        ):  # fmt: skip
+            assert mine == (pytest.approx(float(row[theirs]) * unit) if row[theirs] else None), (row["id"], theirs)
+
+
+def test_every_accelerator_of_the_shared_facts_is_found(shared):
+    named = set()
+    for table in ("published_footprints", "gpu_training_throughput"):
+        rows = csv.DictReader((shared / "data" / f"{table}.csv").read_text(encoding="utf-8").splitlines())
+        named |= {row["accelerator"] for row in rows}
+    # Rows of the examples have a heading in place of the device's name as it was written.
+    rows = csv.DictReader((shared / "data" / "gpu_training_throughput.csv").read_text(encoding="utf-8").splitlines())
+    named |= {row["accelerator_raw"] for row in rows if row["source_set"] != "NVIDIA DeepLearningExamples"}
+    several_or_none = {"", "N/A", "TPU", "TPUv5p/v4/v5e"}
+    no_accelerator = {name for name in named if name.startswith("cpu-")}
+    for name in named - several_or_none - no_accelerator:
+        assert CATALOGUE.device(name).id in DEVICES
 
 
 # Equivalents
@@ -511,6 +656,28 @@ def test_names_are_brought_to_one_form_once(name):
 @given(st.sampled_from(read("cpus")))
 def test_processor_names_are_brought_to_one_form_once(row):
     assert cpu_key(cpu_key(row["name"])) == cpu_key(row["name"])
+
+
+@pytest.mark.parametrize(
+    ("head", "named"), [("id,titel,url", "titel"), ("id,title,publisher", "retrieved"), ("", "id")]
+)
+def test_an_unknown_or_missing_column_is_refused(head, named):
+    with pytest.raises(ValueError, match=named):
+        check_columns("sources", head)
+
+
+def test_every_table_is_declared():
+    assert {path.stem for path in (PACKAGE / "data").glob("*.csv")} == set(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("table", "find"), [("devices", lambda c: c.device("t4")), ("site_facts", lambda c: c.site("fra"))]
+)
+def test_an_unknown_field_is_refused(table, find):
+    odd = dict(read(table)[0], field="colour")
+    broken = Catalogue(lambda name, *words: [*read(name, *words), odd] if name == table else read(name, *words))
+    with pytest.raises(ValueError, match="tuple"):
+        find(broken)
 
 
 def test_a_broken_table_is_refused():

@@ -39,7 +39,8 @@ class CatalogueError(LowcarbError):
         self.kind, self.wanted = kind, wanted
         self.near = tuple(get_close_matches(wanted.lower(), sorted(known), n=3, cutoff=0.5))
         hint = f"did you mean {', '.join(self.near)}? " if self.near else ""
-        super().__init__(f"no {kind} {wanted!r} in the catalogue: {hint}`lowcarb catalogue {kind}s` lists them")
+        several = kind if kind in ("published", "memory") else f"{kind}s"
+        super().__init__(f"no {kind} {wanted!r} in the catalogue: {hint}`lowcarb catalogue {several}` lists them")
 
 
 class StudyError(LowcarbError):

@@ -115,7 +115,7 @@ def test_each_figure_has_a_title_a_description_and_a_table_after_it(page):
     names = page.names()
     figures = [index for index, name in enumerate(names) if name == "svg"]
 
-    assert len(figures) == 10  # five figures, each for a page and for a telephone
+    assert len(figures) == 12  # six figures, each for a page and for a telephone
     for index in figures:
         attributes, following = page.elements[index][1], page.elements[index + 1 : index + 3]
         assert attributes["role"] == "img"

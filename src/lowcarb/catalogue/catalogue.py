@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Self, TypeVar, get_args
@@ -10,7 +10,8 @@ from typing import Self, TypeVar, get_args
 from lowcarb.catalogue import tables
 from lowcarb.catalogue.devices import devices
 from lowcarb.catalogue.names import cpu_key, key
-from lowcarb.catalogue.records import Cpu, CpuFamily, Equivalent, ModelFacts, ModelKind, Task
+from lowcarb.catalogue.published import published
+from lowcarb.catalogue.records import Cpu, CpuFamily, Equivalent, Memory, ModelFacts, ModelKind, Published, Task
 from lowcarb.catalogue.sites import Sites
 from lowcarb.catalogue.tables import Row
 from lowcarb.core.hardware import Device
@@ -76,6 +77,10 @@ class Catalogue:
             self._cpus[wanted] = self._find_cpu(wanted)
         return self._cpus[wanted]
 
+    def cpu_names(self) -> Iterator[str]:
+        """Model names of all processors, in lower case."""
+        return (cpu_key(row["name"]) for row in self._read("cpus"))
+
     def cpu_family(self, vendor: str, family: int | None, model: int | None) -> CpuFamily:
         """The processor family of a vendor id, family and model number as in `/proc/cpuinfo`.
 
@@ -85,6 +90,18 @@ class Catalogue:
         known = self._cpu_families
         exact = (vendor, str(family), str(model))
         return known.get(exact) or known.get((vendor, "", "")) or known["", "", ""]
+
+    def memory(self, name: str) -> Memory:
+        """The kind of memory of an id: dram, gddr6, hbm.
+
+        Raises:
+            CatalogueError: there is none; the error names the nearest.
+        """
+        return _find("memory", name, {one.id: one for one in self.memories()}, {})
+
+    def memories(self) -> tuple[Memory, ...]:
+        """All kinds of memory."""
+        return tuple(_memory(row) for row in self._read("memory"))
 
     def model(self, name: str) -> ModelFacts:
         """The model of an id or of a usual name; an organisation before a slash does not matter.
@@ -97,6 +114,22 @@ class Catalogue:
     def models(self) -> tuple[ModelFacts, ...]:
         """All models."""
         return tuple(self._models.values())
+
+    def published_run(self, name: str) -> Published:
+        """What was published on the training of an id, such as `bloom-176b`; an organisation does not matter.
+
+        Raises:
+            CatalogueError: there is none; the error names the nearest.
+        """
+        return _find("published", name.rpartition("/")[2], self._published, self._aliases["published"])
+
+    def published(self) -> tuple[Published, ...]:
+        """All trainings of which figures were published."""
+        return tuple(self._published.values())
+
+    def tasks(self) -> tuple[Task, ...]:
+        """All well-known fine-tunings."""
+        return tuple(self._tasks.values())
 
     def task(self, name: str) -> Task:
         """The well-known fine-tuning of an id.
@@ -158,6 +191,10 @@ class Catalogue:
         return {row["id"]: _model(row) for row in self._read("models")}
 
     @cached_property
+    def _published(self) -> Mapping[str, Published]:
+        return {row["id"]: published(row) for row in self._read("published")}
+
+    @cached_property
     def _tasks(self) -> Mapping[str, Task]:
         return {row["id"]: _task(row) for row in self._read("tasks")}
 
@@ -168,7 +205,7 @@ class Catalogue:
     @cached_property
     def _aliases(self) -> Mapping[str, Mapping[str, str]]:
         """Ids by other names, by kind."""
-        found: dict[str, dict[str, str]] = {"device": {}, "model": {}, "site": {}}
+        found: dict[str, dict[str, str]] = {"device": {}, "model": {}, "site": {}, "published": {}}
         for row in self._read("aliases"):
             found[row["kind"]][key(row["alias"])] = row["id"]
         return found
@@ -203,6 +240,17 @@ def _family(row: Row) -> CpuFamily:
     )
 
 
+def _memory(row: Row) -> Memory:
+    field, amount = tables.choice(row["field"], ("power", "embodied")), tables.figure(row)
+    return Memory(
+        id=row["id"],
+        name=row["name"],
+        power_w_per_byte=amount if field == "power" else None,
+        embodied_g_per_byte=amount if field == "embodied" else None,
+        sources=tables.sources(row),
+    )
+
+
 def _model(row: Row) -> ModelFacts:
     return ModelFacts(
         id=row["id"],
@@ -219,6 +267,9 @@ def _model(row: Row) -> ModelFacts:
         active_parameters=int(row["active_parameters"] or row["parameters"]),
         sources=tables.sources(row),
         basis=tables.basis(row),
+        kv_heads=int(row["kv_heads"] or row["heads"]),
+        experts=int(row["experts"] or "1"),
+        experts_per_token=int(row["experts_per_token"] or "1"),
     )
 
 

@@ -9,12 +9,22 @@ from lowcarb.catalogue.tables import Row, choice, figure, scalar, sources
 from lowcarb.core.hardware import Device, DeviceKind
 
 _PEAK = "peak_"
+FIELDS = (
+    "name", "vendor", "kind", "peak_fp32", "peak_tf32", "peak_bf16", "peak_fp16", "peak_fp8",
+    "memory", "bandwidth", "tdp", "idle", "embodied", "lifetime", "price",
+)  # fmt: skip
+"""All facts that a device may have in the table."""
 
 
 def devices(rows: Iterable[Row]) -> Mapping[str, Device]:
-    """Devices by id, in the order of the table."""
+    """Devices by id, in the order of the table.
+
+    Raises:
+        ValueError: a field is none of `FIELDS`.
+    """
     facts: dict[str, dict[str, Row]] = {}
     for row in rows:
+        choice(row["field"], FIELDS)
         facts.setdefault(row["device"], {})[row["field"]] = row
     return {id_: _device(id_, of) for id_, of in facts.items()}
 

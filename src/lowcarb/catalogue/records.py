@@ -1,4 +1,4 @@
-"""What the catalogue holds beyond the types of `core`: processors, models, equivalents."""
+"""What the catalogue holds beyond the types of `core`: processors, models, published trainings, equivalents."""
 
 from __future__ import annotations
 
@@ -40,12 +40,26 @@ class CpuFamily:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """A kind of memory. Unknown is None."""
+
+    id: str
+    name: str
+    power_w_per_byte: Estimate | None
+    """Mean draw of what is installed [W/byte]."""
+    embodied_g_per_byte: Estimate | None
+    """Carbon of making it [gCO2e/byte]."""
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """The architecture of a published language model."""
 
     id: str
     family: str
-    """bert, distilbert, roberta, minilm, t5, gpt, llama, moe."""
+    """Of shapes that are counted alike: bert, roberta, t5, bart; gpt has plain feed-forward blocks, llama gated ones,
+    moe a mixture of gated experts."""
     kind: ModelKind
     layers: int
     """Of the encoder, or of the decoder where there is no encoder."""
@@ -63,6 +77,73 @@ class ModelFacts:
     """All weights, embeddings included, tied ones once."""
     active_parameters: int
     """Weights that one token passes through: fewer than `parameters` only in a mixture of experts."""
+    sources: tuple[str, ...]
+    basis: Basis
+    kv_heads: int
+    """Heads of keys and values; as many as `heads` unless queries share them."""
+    experts: int
+    """Feed-forward blocks to route among in a layer, shared ones left out; 1 in a dense model."""
+    experts_per_token: int
+    """Of them those that a token passes."""
+
+
+EnergyScope = Literal["accelerator", "node", "facility"]
+CarbonScope = Literal["accelerator", "node", "facility", "life-cycle"]
+HoursBasis = Literal["reported", "rounded", "derived", "second-hand", "estimated", "upper-bound", "other-run"]
+PowerBasis = Literal["rated", "measured-node", "measured-device", "reported", "assumed", "sampled-elsewhere"]
+EnergyBasis = Literal[
+    "measured", "one-node-measured", "rated-power", "assumed-power", "reported-power", "sampled-elsewhere", "unclear"
+]
+CarbonAccounting = Literal["location", "market", "net", "life-cycle", "unclear"]
+"""Net is the location's grid less the carbon-free electricity bought for the same hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was published on the training of one model, as it was published. What was not is None, never zero."""
+
+    id: str
+    name: str
+    family: str
+    """Runs that were published together: a judgement of one is none of the others'."""
+    year: int
+    organisation: str
+    params: float | None
+    active_params: float | None
+    """Weights that one token passes through."""
+    flop_params: float | None
+    """Weights that count in 6ND: half of them where a token passes the encoder or the decoder."""
+    tokens: float | None
+    """Seen in training, repetitions included."""
+    arch: str
+    """encoder, decoder, encoder-decoder, moe or recurrent."""
+    layers: int | None
+    width: int | None
+    precision: str
+    """16bit where half precision was used and nobody said which."""
+    device: str | None
+    """Id in the catalogue; None where several kinds, or none, were named."""
+    count: int | None
+    accelerator_hours: float | None
+    """Sum over the accelerators [h]."""
+    hours_basis: HoursBasis | None
+    power_w: float | None
+    """Mean of one accelerator, or of its share of the node where the basis says so [W]."""
+    power_basis: PowerBasis | None
+    pue: float | None
+    intensity_g_per_kwh: float | None
+    site: str | None
+    """Id in the catalogue."""
+    energy_j: float | None
+    energy_scope: EnergyScope | None
+    energy_basis: EnergyBasis | None
+    co2_g: float | None
+    """Operational carbon [gCO2e]; that of a life cycle where the scope says so."""
+    co2_scope: CarbonScope | None
+    co2_accounting: CarbonAccounting | None
+    remark: str
+    """What a reader must know before comparing, in parts with semicolons between. A part that bears on power or carbon
+    alone begins with that word and a colon."""
     sources: tuple[str, ...]
     basis: Basis
 

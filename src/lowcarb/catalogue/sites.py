@@ -10,6 +10,8 @@ from lowcarb.catalogue.names import key
 from lowcarb.catalogue.tables import Row, choice, count, figure, sources
 from lowcarb.core.site import Accounting, Site
 
+FIELDS = ("pue", "wue", "grid_water")
+"""All facts that a site may have in `site_facts.csv`."""
 ANYWHERE = "default"
 """The rows of `site_facts.csv` that stand in where a site's building is not known."""
 
@@ -23,7 +25,7 @@ class Sites:
 
     def __init__(self, rows: Iterable[Row], facts: Iterable[Row]) -> None:
         self._rows = {row["id"]: row for row in rows}
-        self._facts = {(fact["site"], fact["field"]): fact for fact in facts}
+        self._facts = {(fact["site"], choice(fact["field"], FIELDS)): fact for fact in facts}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
@@ -60,6 +62,8 @@ class Sites:
     def names(self) -> Mapping[str, str]:
         """Ids by other names: two-letter country codes, plain names, and cloud regions without their provider.
 
+        A state is also found by its name after its country: `us-oregon`.
+
         A name that two sites share is left out, so that nobody gets another place's grid unawares.
         """
         found: dict[str, set[str]] = defaultdict(set)
@@ -68,6 +72,8 @@ class Sites:
                 found[id_.partition("-")[2]].add(id_)
             else:
                 found[key(row["name"])].add(id_)
+                if row["level"] == "state":
+                    found[f"{id_.partition('-')[0]}-{key(row['name'])}"].add(id_)
                 found[row["iso2"]].add(id_)
         return {name: min(ids) for name, ids in found.items() if name and len(ids) == 1}
 

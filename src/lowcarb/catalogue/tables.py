@@ -22,12 +22,40 @@ SI_PER_UNIT: Mapping[str, float] = {
     "l/kWh": 1.0,
     "USD/h": 1.0,
     "kgCO2e": G_PER_KG,
+    "W/GB": 1.0 / BYTES_PER_GB,
+    "kgCO2e/GB": G_PER_KG / BYTES_PER_GB,
     "years": S_PER_YEAR,
     "GB": BYTES_PER_GB,
     "GB/s": BYTES_PER_GB,
     "TFLOP/s": FLOP_PER_TFLOP,
 }
 """Every unit that a table may use, and what one of it is in the unit that lowcarb stores."""
+
+COLUMNS: Mapping[str, str] = {
+    "aliases": "kind,alias,id",
+    "cpu_families": (
+        "vendor_id,family,model,name,tdp_w_per_thread_low,tdp_w_per_thread,tdp_w_per_thread_high,basis,source"
+    ),
+    "cpus": "name,tdp_w,cores,threads,clock_ghz,basis,source",
+    "devices": "device,field,value,low,high,unit,basis,source",
+    "equivalents": "id,title,value,low,high,unit,basis,source",
+    "memory": "id,name,field,value,low,high,unit,basis,source",
+    "models": (
+        "id,family,kind,layers,decoder_layers,width,ff,heads,vocab,positions,parameters,"
+        "active_parameters,kv_heads,experts,experts_per_token,source,basis"
+    ),
+    "published": (
+        "id,name,family,year,organisation,params,active_params,flop_params,tokens,arch,layers,width,"
+        "precision,device,count,accelerator_hours,hours_basis,power_w,power_basis,pue,"
+        "intensity_g_per_kwh,site,energy_mwh,energy_scope,energy_basis,co2_t,co2_scope,co2_accounting,"
+        "remark,basis,source"
+    ),
+    "site_facts": "site,field,value,low,high,unit,year,basis,source",
+    "sites": "id,name,level,parent,iso2,year,intensity_g_per_kwh,low,high,accounting,basis,source",
+    "sources": "id,title,publisher,url,published,retrieved,license",
+    "tasks": "id,title,examples,epochs,batch,length,source,basis",
+}
+"""The columns of every table, in order: another one is refused, so that none is filled in and never read."""
 
 
 def read(table: str, words: Sequence[str] = ()) -> tuple[Row, ...]:
@@ -39,11 +67,25 @@ def read(table: str, words: Sequence[str] = ()) -> tuple[Row, ...]:
 
     Raises:
         FileNotFoundError: there is no such table.
+        ValueError: its columns are not those of `COLUMNS`.
     """
     head, *lines = (DATA / f"{table}.csv").read_text(encoding="utf-8").splitlines()
+    check_columns(table, head)
     if words:
         lines = [line for line in lines if all(word in line.lower() for word in words)]
     return tuple(csv.DictReader([head, *lines]))
+
+
+def check_columns(table: str, head: str) -> None:
+    """Refuse a table whose first line names other columns than `COLUMNS`.
+
+    Raises:
+        ValueError: the columns that are too many, or missing.
+    """
+    if head != COLUMNS[table]:
+        found, wanted = head.split(","), COLUMNS[table].split(",")
+        unknown, missing = (sorted(set(a) - set(b)) for a, b in ((found, wanted), (wanted, found)))
+        raise ValueError(f"{table}.csv: unknown columns {unknown}, missing columns {missing}")
 
 
 def choice(text: str, options: tuple[Choice, ...]) -> Choice:
@@ -72,6 +114,11 @@ def sources(*rows: Row) -> tuple[str, ...]:
 def count(cell: str) -> int | None:
     """A whole number, or None of an empty cell."""
     return int(cell) if cell else None
+
+
+def optional(cell: str) -> float | None:
+    """A number, or None of an empty cell."""
+    return float(cell) if cell else None
 
 
 def scalar(row: Row) -> float:

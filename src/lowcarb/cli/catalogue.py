@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lowcarb.catalogue import Catalogue
-from lowcarb.cli.console import Json, emit, out, show
+from lowcarb.catalogue import Catalogue, Cpu, Published
+from lowcarb.cli.console import Json, emit, out, say, show
 from lowcarb.core.documents import plain
 from lowcarb.core.estimate import Estimate
-from lowcarb.core.units import BYTES_PER_GB, FLOP_PER_TFLOP
+from lowcarb.core.units import BYTES_PER_GB, FLOP_PER_TFLOP, J_PER_KWH, KILO, MEGA
+from lowcarb.errors import CatalogueError, SettingError
 
 app = typer.Typer(help="Look a figure up, with its source.", no_args_is_help=True)
 
@@ -49,14 +51,84 @@ def sites(name: Id = None, *, json: Json = False) -> None:
 
 
 @app.command()
-def models(name: Id = None, *, json: Json = False) -> None:
-    """Well-known language models: their shapes."""
+def models(
+    name: Id = None,
+    *,
+    footprint: Annotated[
+        bool, typer.Option("--footprint", help="Published figures beside lowcarb's forecasts, with the error.")
+    ] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", metavar="FILE.md", help="With --footprint: write it as a page, with a figure."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Well-known language models: their shapes, and what their training cost."""
     catalogue = Catalogue.load()
+    if page is not None and not footprint:
+        raise SettingError("--page", str(page), "--footprint beside it: the page is of footprints")
+    if footprint:
+        _footprints(catalogue, name, page, json=json)
+        return
     _answer(
         "models", catalogue, name, catalogue.model, catalogue.models, json=json,
-        columns=("id", "kind", "layers", "width", "parameters"),
-        row=lambda m: (m.id, m.kind, str(m.layers + m.decoder_layers), str(m.width), f"{m.parameters:,}"),
-        right=(2, 3, 4),
+        columns=("id", "kind", "layers", "width", "parameters", "active"),
+        row=lambda m: (
+            m.id, m.kind, str(m.layers + m.decoder_layers), str(m.width), f"{m.parameters:,}",
+            f"{m.active_parameters:,}" if m.active_parameters < m.parameters else "",
+        ), right=(2, 3, 4, 5),
+    )  # fmt: skip
+
+
+@app.command()
+def published(name: Id = None, *, json: Json = False) -> None:
+    """What was published on the training of well-known models, as it was published."""
+    catalogue = Catalogue.load()
+    _answer(
+        "published", catalogue, name, catalogue.published_run, catalogue.published, json=json,
+        columns=("id", "year", "device", "hours", "MWh", "scope", "tCO2e", "scope", "basis"),
+        row=lambda p: (
+            p.id, str(p.year), p.device or "?", _over(p.accelerator_hours, 1.0), _over(p.energy_j, KILO * J_PER_KWH),
+            p.energy_scope or "", _over(p.co2_g, MEGA), p.co2_scope or "", p.basis,
+        ), right=(1, 3, 4, 6),
+    )  # fmt: skip
+
+
+@app.command()
+def cpus(
+    name: Annotated[str, typer.Argument(help="A model name, as in /proc/cpuinfo.")], *, json: Json = False
+) -> None:
+    """A processor by its model name: rated power, cores, threads."""
+    catalogue = Catalogue.load()
+
+    def one(wanted: str) -> Cpu:
+        found = catalogue.cpu(wanted)
+        if found is None:
+            raise CatalogueError("cpu", wanted, catalogue.cpu_names())
+        return found
+
+    _answer("cpus", catalogue, name, one, tuple, json=json, columns=(), row=lambda _: ())
+
+
+@app.command()
+def memory(name: Id = None, *, json: Json = False) -> None:
+    """Memory: power and embodied carbon of a gigabyte."""
+    catalogue = Catalogue.load()
+    _answer(
+        "memory", catalogue, name, catalogue.memory, catalogue.memories, json=json,
+        columns=("id", "name", "W/GB", "gCO2e/GB"),
+        row=lambda m: (m.id, m.name, _per_gb(m.power_w_per_byte), _per_gb(m.embodied_g_per_byte)),
+        right=(2, 3),
+    )  # fmt: skip
+
+
+@app.command()
+def tasks(name: Id = None, *, json: Json = False) -> None:
+    """Well-known fine-tunings, to forecast by name."""
+    catalogue = Catalogue.load()
+    _answer(
+        "tasks", catalogue, name, catalogue.task, catalogue.tasks, json=json,
+        columns=("id", "title"), row=lambda t: (t.id, t.title),
     )  # fmt: skip
 
 
@@ -69,6 +141,56 @@ def sources(name: Id = None, *, json: Json = False) -> None:
         columns=("id", "title", "published", "licence"),
         row=lambda s: (s.id, s.title, s.published, s.license),
     )  # fmt: skip
+
+
+def _per_gb(figure: Estimate | None) -> str:
+    if figure is None:
+        return "?"
+    low, mid, high = (f"{bound * BYTES_PER_GB:g}" for bound in (figure.low, figure.mid, figure.high))
+    return f"{mid} ({low} to {high})" if low != high else mid
+
+
+def _footprints(catalogue: Catalogue, name: str | None, page: Path | None, *, json: bool) -> None:
+    """Every published figure beside its forecast: of one model, or of all."""
+    from lowcarb.report import well_known as known  # noqa: PLC0415  # only where asked for
+    from lowcarb.report import well_known_page as paper  # noqa: PLC0415
+    from lowcarb.report.well_known_plot import standalone  # noqa: PLC0415
+
+    runs = None if name is None else (_published_of(catalogue, name),)
+    rows = known.comparisons(catalogue, runs)
+    if page is not None:
+        figure = page.with_suffix(".svg")
+        try:
+            figure.write_text(standalone(rows), encoding="utf-8")
+            page.write_text(paper.page(rows, figure.name), encoding="utf-8")
+        except OSError as error:
+            raise SettingError("--page", str(page), f"a file that can be written: {error.strerror}") from None
+        say(f"written: {page} and {figure}")
+    if json:
+        summaries = [one.as_dict() for one in known.summaries(rows)]
+        emit({"note": paper.CALIBRATED, "footprints": [row.as_dict() for row in rows], "summaries": summaries},
+             kind="model-footprints")  # fmt: skip
+    elif page is None:
+        columns = paper.COLUMNS if name is not None else paper.COLUMNS[:-1]
+        for quantity in known.QUANTITIES:
+            mine = [paper.cells(row)[: len(columns)] for row in rows if row.quantity == quantity]
+            if mine:
+                show(known.TITLES[quantity], columns, mine, right=paper.RIGHT)
+        for one in known.summaries(rows) if name is None else ():
+            out().print(paper.summary_line(one), markup=False)
+        out().print(paper.CALIBRATED, markup=False)
+
+
+def _published_of(catalogue: Catalogue, name: str) -> Published:
+    """The published run of an id, or of the usual name of a model of the catalogue."""
+    try:
+        return catalogue.published_run(name)
+    except CatalogueError:
+        try:
+            return catalogue.published_run(catalogue.model(name).id)
+        except CatalogueError:
+            pass
+        raise
 
 
 def _over(value: float | None, unit: float) -> str:

@@ -25,6 +25,7 @@ from lowcarb.report.summary import (
     sentences,
     total_carbon,
 )
+from lowcarb.report.well_known_page import well_known_section
 
 BASES = {
     "measured": "read off a sensor, a clock or a score here",
@@ -94,6 +95,7 @@ def render_html(document: Mapping[str, Any], *, title: str | None = None) -> str
         "machine": setting.machine(document),
         "design": setting.design(document),
         "recipe": setting.recipe(document),
+        "well_known": well_known_section(),
         "sources": [{**one, "link": safe_link(one["url"])} for one in document["sources"]],
     }
     context["contents"] = _contents(context)
@@ -135,6 +137,7 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("measured", "What is measured", True),
         ("methods", "Methods", True),
         ("setting", "Setting", True),
+        ("well-known", "Well-known models", True),
         ("sources", "Sources", True),
     )
     return [(anchor, name) for anchor, name, there in sections if there]
