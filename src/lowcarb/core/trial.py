@@ -91,12 +91,36 @@ class Recipe:
     dropout: float | None = None
     """None keeps the model's own."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    padding: Literal["max", "longest", "grouped"] = "longest"
-    """To the window's length; to the longest of the batch; the same with batches of like length."""
+    padding: Literal["max", "longest", "grouped", "packed"] = "longest"
+    """To the window's length; to the longest of the batch; the same with batches of like length; or several windows in
+    one row, each blind to the others."""
     length: int = 384
     """Window [tokens]."""
     stride: int = 128
     """Overlap of the windows of a long paragraph [tokens]."""
+    accumulation: int = 1
+    """Batches whose gradients make one optimizer step."""
+    frozen_embeddings: bool = False
+    """Look-up tables are not trained."""
+    frozen_layers: int = 0
+    """So many of the lowest layers are not trained."""
+    lora_rank: int | None = None
+    """Train low-rank adapters of the attention in place of the weights; None trains the weights."""
+    checkpointing: bool = False
+    """Activations are computed anew in the backward pass: less memory, more energy."""
+    compile: bool = False
+    """Kernels are compiled before the first step."""
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    data_share: float = 1.0
+    """Share of the training questions that are trained on."""
+    selection: Literal["random", "diverse", "deduplicated", "loss"] = "random"
+    """Which of them: drawn from the seed; spread over paragraphs; one of each near-duplicate; those with a high loss."""
+    answer_windows: bool = False
+    """Train only on windows that hold the answer."""
+    patience: int | None = None
+    """Stop after so many looks at a held-out tenth of the training questions without a gain; None never stops early."""
+    teacher: str | None = None
+    """Id of the arm's model that is trained first and whose answers the student learns too; its energy counts."""
     unmetered_epochs: float = 0.0
     """Epochs trained before the meter starts. Refused when not zero: it is here so that studies which do that can be
     written down and checked."""
