@@ -114,7 +114,7 @@ class Recipe:
     data_share: float = 1.0
     """Share of the training questions that are trained on."""
     selection: Literal["random", "diverse", "deduplicated", "loss"] = "random"
-    """Which of them: drawn from the seed; spread over paragraphs; one of each near-duplicate; those with a high loss."""
+    """Which of them: drawn from the seed; spread over paragraphs; one of each near-duplicate; of high loss."""
     answer_windows: bool = False
     """Train only on windows that hold the answer."""
     patience: int | None = None
