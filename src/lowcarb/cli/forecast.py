@@ -21,9 +21,6 @@ from lowcarb.core.workload import ModelSpec
 from lowcarb.errors import SettingError
 from lowcarb.report.format import quantity
 
-RANK = 8
-"""Of an adapter where none is said: the usual default of libraries."""
-
 ModelId = Annotated[str | None, typer.Option("--model", metavar="ID", help="A model of the catalogue.")]
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="PATH", help="A Hugging Face config.json, or the folder it is in.")
@@ -104,7 +101,7 @@ def forecast(
         epochs=epochs or (preset.epochs if preset else 1.0),
         batch=batch_size or (preset.batch if preset else BATCH),
         length=length or (preset.length if preset else None), probe=measured,
-        method=Method("lora" if lora is not None else "full", lora_rank=RANK if lora is None else lora, recompute=checkpointing),
+        method=_method(lora, recompute=checkpointing),
     )  # fmt: skip
     found = outcomes(wanted, devices, places, count)
     answered = None
@@ -135,6 +132,10 @@ def _places(catalogue: Catalogue, names: Sequence[str], intensity: float | None,
     """The sites asked for, with the figures that the user states; a world average where none is."""
     sites = [catalogue.site(name) for name in names] or [catalogue.unknown_site()]
     return [given(site, intensity, pue) for site in sites]
+
+
+def _method(lora: int | None, *, recompute: bool) -> Method:
+    return Method(recompute=recompute) if lora is None else Method("lora", lora_rank=lora, recompute=recompute)
 
 
 def _wanted(
