@@ -218,9 +218,10 @@ def _print(found: list[Outcome]) -> None:
         for mark, words in (("+", outcome.sides.benefits), ("-", outcome.sides.drawbacks)):
             if words:
                 out().print(f"{mark} {outcome.device.id}: {'; '.join(words)}", markup=False)
-        for remedy in outcome.details.get("remedies", ()):
-            lead = "does not fit without" if outcome.fits is False else "fits with"
-            out().print(f"  {outcome.device.id} {lead}: {remedy}", markup=False)
+        remedies = outcome.details.get("remedies", ())
+        if remedies:
+            lead = "does not fit; one of these would do" if outcome.fits is False else "fits with"
+            out().print(f"  {outcome.device.id} {lead}: {'; '.join(remedies)}", markup=False)
     if any(not outcome.site.declared for outcome in found):
         say("no --site given: the carbon is for a world average and wide")
     out().print(
