@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -261,6 +265,7 @@ def test_people_get_a_table(lowcarb):
         ("--params 7e9 --tokens 1e9 --device t4 --probe 0", "probe"),
         ("--params 7e9 --tokens 1e9 --device t4 --probe-watts 60", "probe"),
         ("--params 7e9 --tokens 1e9 --device t4 --requests 0", "requests"),
+        ("--params 7e9 --run nothing --device t4", "run"),
         ("--batch a.csv --contrast b.csv", "contrast"),
         ("--params 7e9 --tokens 1e9 --device t4 --lora 8", "lora"),
         ("--model bert-base-cased --task squad --device t4 --lora 0", "lora_rank"),
@@ -295,3 +300,46 @@ def test_adapters_cost_less_and_recomputation_more(document):
     )
 
     assert adapters < plain < again
+
+
+TRAINING = """
+import time, lowcarb
+with lowcarb.track("fine-tune", site="fra", interval_s=0.1) as run:
+    with run.phase("train"):
+        time.sleep(3.0)
+        run.tokens(30_000)
+"""
+
+
+def _rig():
+    """The simulated NVML of `tests/rig`, which is no package."""
+    spec = importlib.util.spec_from_file_location("rig", Path(__file__).parents[1] / "rig" / "rig.py")
+    rig = importlib.util.module_from_spec(spec)
+    sys.modules["rig"] = rig
+    spec.loader.exec_module(rig)
+    return rig
+
+
+def test_a_run_on_one_device_is_projected_onto_another(document, tmp_path):
+    """Simulated: an A100 that draws 300 W and trains on 10,000 tokens/s."""
+    pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
+    rig = _rig()
+    try:
+        nvml = rig.SimulatedNvml(tmp_path, [rig.SimulatedGpu(curve=rig.Constant(300.0), name="NVIDIA A100-SXM4-80GB")])
+    except rig.RigUnavailable as reason:
+        pytest.skip(str(reason))
+    subprocess.run([sys.executable, "-c", TRAINING], env=os.environ | dict(nvml.env), check=True, timeout=60)
+    listed = json.loads(subprocess.run(
+        [sys.executable, "-m", "lowcarb", "ledger", "list", "--json"], capture_output=True, check=True, timeout=60
+    ).stdout)  # fmt: skip
+    (run_id,) = (one["id"] for one in listed["runs"])
+
+    here, there = document(
+        "--run", run_id, "--params", 1e9, "--tokens", 1e12, "--device", "a100-sxm4-80gb", "--device", "h100-sxm5"
+    )["scenarios"]
+
+    assert here["count"] == there["count"] == 1
+    assert here["power_w"]["mid"] == pytest.approx(300.0, rel=0.1)
+    assert here["footprint"]["duration_s"]["mid"] == pytest.approx(1e12 / 10_000, rel=0.1)
+    assert here["footprint"]["duration_s"]["mid"] > there["footprint"]["duration_s"]["mid"]
+    assert there["energy_ratio_to_first"]["low"] < there["energy_ratio_to_first"]["high"]

@@ -12,8 +12,10 @@ import typer
 from lowcarb.catalogue import Catalogue, ModelFacts
 from lowcarb.catalogue.config import read_config
 from lowcarb.cli.batch import contrast_rows, forecast_rows, given
-from lowcarb.cli.console import Json, emit, out, say, show
+from lowcarb.cli.console import Json, LedgerPath, emit, out, say, show
 from lowcarb.cli.jobs import BATCH, LENGTH, Outcome, Probe, Wanted, check_probe, outcomes
+from lowcarb.cli.ledger import opened
+from lowcarb.cli.measured import Measured, measured
 from lowcarb.cli.serving import Serving, serving
 from lowcarb.core.shape import FULL, Method
 from lowcarb.core.site import Site
@@ -40,7 +42,7 @@ Precision = Annotated[str | None, typer.Option("--precision", help="fp32, tf32, 
 Lora = Annotated[int | None, typer.Option("--lora", metavar="RANK", help="Train adapters of this rank: fine-tunings.")]
 Checkpointing = Annotated[bool, typer.Option("--checkpointing", help="Compute activations anew: fine-tunings.")]
 Devices = Annotated[list[str], typer.Option("--device", metavar="ID", help="A device of the catalogue; repeatable.")]
-Count = Annotated[int, typer.Option("--count", help="How many of the device.")]
+Count = Annotated[int | None, typer.Option("--count", help="How many of the device. Default: 1, or the run's.")]
 Sites = Annotated[list[str], typer.Option("--site", metavar="ID", help="Where it would run; repeatable.")]
 Pue = Annotated[float | None, typer.Option("--pue", help="Facility over machine energy, in place of the site's.")]
 Intensity = Annotated[
@@ -53,6 +55,7 @@ ProbeWatts = Annotated[float | None, typer.Option("--probe-watts", help="Measure
 ProbeDevice = Annotated[
     str | None, typer.Option("--probe-device", metavar="ID", help="Where the probe ran. Default: the first --device.")
 ]
+Run = Annotated[str | None, typer.Option("--run", metavar="ID", help="A tracked run as the probe, with its tokens.")]
 Requests = Annotated[float | None, typer.Option("--requests", help="Requests it will answer: training shared out.")]
 Prompt = Annotated[float, typer.Option("--prompt-tokens", help="Of a request.")]
 Output = Annotated[float, typer.Option("--output-tokens", help="Of a request; 0 for a model that only reads.")]
@@ -72,8 +75,9 @@ def forecast(
     tokens: Tokens = None, task: Task = None, examples: Examples = None, epochs: Epochs = None,
     batch_size: BatchSize = None, length: Length = None, family: Family = None, precision: Precision = None,
     lora: Lora = None, checkpointing: Checkpointing = False,
-    device: Devices = [], count: Count = 1, site: Sites = [], pue: Pue = None, intensity: Intensity = None,  # noqa: B006  # typer reads them, nobody writes
-    probe: ProbeSpeed = None, probe_watts: ProbeWatts = None, probe_device: ProbeDevice = None,
+    device: Devices = [], count: Count = None, site: Sites = [], pue: Pue = None, intensity: Intensity = None,  # noqa: B006  # typer reads them, nobody writes
+    probe: ProbeSpeed = None, probe_watts: ProbeWatts = None, probe_device: ProbeDevice = None, run: Run = None,
+    ledger: LedgerPath = None,
     requests: Requests = None, prompt_tokens: Prompt = 500.0, output_tokens: Output = 250.0,
     instead_of: InsteadOf = None, batch: Batch = None, contrast: Contrast = None, json: Json = False,
 ) -> None:  # fmt: skip
@@ -86,12 +90,11 @@ def forecast(
     if not device:
         raise SettingError("device", "", "one of `lowcarb catalogue devices`, such as --device a100-sxm4-80gb")
     devices = [catalogue.device(name) for name in device]
-    measured = None
-    if probe is not None:
-        measured = Probe(probe, probe_watts, catalogue.device(probe_device) if probe_device else None)
-    elif probe_watts is not None or probe_device is not None:
-        raise SettingError("probe", None, "tokens/s, where --probe-watts or --probe-device is given")
-    check_probe(measured)
+    told = _probe(catalogue, probe, probe_watts, probe_device)
+    if run is not None:
+        seen = _measured(catalogue, ledger, run, told)
+        told, tokens, count = seen.probe, tokens or seen.tokens, count or seen.count
+        params = params if params is not None or model is not None or config is not None else seen.params
     facts = catalogue.model(model) if model is not None else None
     spec = read_config(config) if config is not None else _spec(facts) if facts is not None else None
     preset = catalogue.task(task) if task is not None else None
@@ -100,10 +103,10 @@ def forecast(
         examples=examples or (preset.examples if preset else None),
         epochs=epochs or (preset.epochs if preset else 1.0),
         batch=batch_size or (preset.batch if preset else BATCH),
-        length=length or (preset.length if preset else None), probe=measured,
+        length=length or (preset.length if preset else None), probe=told,
         method=_method(lora, recompute=checkpointing),
     )  # fmt: skip
-    found = outcomes(wanted, devices, places, count)
+    found = outcomes(wanted, devices, places, 1 if count is None else count)
     answered = None
     if requests is not None or instead_of is not None:
         answered = serving(
@@ -132,6 +135,28 @@ def _places(catalogue: Catalogue, names: Sequence[str], intensity: float | None,
     """The sites asked for, with the figures that the user states; a world average where none is."""
     sites = [catalogue.site(name) for name in names] or [catalogue.unknown_site()]
     return [given(site, intensity, pue) for site in sites]
+
+
+def _probe(catalogue: Catalogue, speed: float | None, watts: float | None, device: str | None) -> Probe | None:
+    """What was measured in a short run, as the options say it."""
+    if speed is None:
+        if watts is not None or device is not None:
+            raise SettingError("probe", None, "tokens/s, where --probe-watts or --probe-device is given")
+        return None
+    probe = Probe(speed, watts, catalogue.device(device) if device else None)
+    check_probe(probe)
+    return probe
+
+
+def _measured(catalogue: Catalogue, ledger: str | None, run: str, told: Probe | None) -> Measured:
+    """What a run of the ledger says, in place of a probe."""
+    if told is not None:
+        raise SettingError("run", run, "either --run or --probe, not both")
+    book = opened(ledger)
+    try:
+        return measured(book, run, catalogue)
+    finally:
+        book.close()
 
 
 def _method(lora: int | None, *, recompute: bool) -> Method:
