@@ -4,6 +4,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
@@ -11,6 +12,7 @@ from lowcarb.catalogue.records import Cpu
 from lowcarb.core.hardware import Device
 from lowcarb.core.units import BYTES_PER_GIB
 from lowcarb.sensors import Found, describe_machine, find_sensors
+from lowcarb.sensors.machine import SOFTWARE
 
 GOLD = "Intel(R) Xeon(R) Gold 6230"
 KNOWN = {GOLD: Cpu(GOLD, 125.0, 20, 40, (), "catalogue")}
@@ -284,3 +286,15 @@ def test_a_machine_names_its_parts_and_software_and_not_itself(find, catalogue):
     assert platform.node() not in machine.name
     assert platform.python_version() == machine.software["python"]
     assert "GPU-a" not in repr(machine)
+
+
+@pytest.mark.parametrize("package", SOFTWARE)
+def test_versions_are_those_of_the_installed_packages(find, catalogue, package, monkeypatch):
+    try:
+        expected = version(package)
+    except PackageNotFoundError:
+        pytest.skip(f"needs {package}")
+    # As in a program that has not loaded it.
+    monkeypatch.delitem(sys.modules, package, raising=False)
+
+    assert expected == describe_machine(catalogue(KNOWN), find()).software[package]

@@ -438,3 +438,25 @@ def test_a_sensor_that_comes_back_from_a_hang_is_read_again(started, until):
     stuck.close()
     count = len(meter.readings)
     until(lambda: len(meter.readings) > count + 3)
+
+
+def test_a_system_that_allows_one_thread_only_measures_nothing_and_says_so(monkeypatch, until):
+    begin, begun = threading.Thread.start, []
+
+    def start(thread):
+        if thread.name.startswith("lowcarb"):
+            begun.append(thread.name)
+            if len(begun) > 1:
+                raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    meter = Meter([Replay.steady(50.0)], interval_s=0.02)
+    meter.start()
+    until(meter.faults)
+    began = time.monotonic()
+    meter.stop()
+
+    assert time.monotonic() - began < 0.5
+    assert meter.faults() == ("meter: can't start new thread, so nothing is measured (1 ×)",)
+    assert meter.readings == ()

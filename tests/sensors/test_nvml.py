@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 from math import floor, inf
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from lowcarb.core.energy import Channel, Reading, integrate
 from lowcarb.errors import SensorUnavailable
 from lowcarb.sensors.base import Sensor
+from lowcarb.sensors.meter import Meter
 from lowcarb.sensors.nvml import find_nvml
 from lowcarb.sensors.power_counter import PERIOD_S, PowerCounter, PowerSum, WatchedCounter
 
@@ -104,6 +106,40 @@ def test_a_gpu_whose_driver_does_the_unheard_of_does_not_spoil_the_others(nvml, 
     module.gpus[2].energy_mj = "no number"
 
     assert {f"nvml:{A}", f"nvml:{B}"} == {reading.channel for reading in sensor.read(1.0)}
+
+
+def test_gpus_are_read_in_one_thread_until_one_hangs_which_is_left_behind_alone(nvml, opened, until):
+    module, stuck, release = three(nvml), [], threading.Event()
+    ask = module.nvmlDeviceGetTotalEnergyConsumption
+
+    def answer(gpu):
+        if gpu.uuid in stuck:
+            release.wait(20.0)
+        gpu.energy_mj += 1_000
+        return ask(gpu)
+
+    module.nvmlDeviceGetTotalEnergyConsumption = answer
+    sensor = opened({}, module)
+    meter = Meter([sensor], interval_s=0.02)
+
+    def count(uuid):
+        return sum(reading.channel == f"nvml:{uuid}" for reading in meter.readings)
+
+    meter.start()
+    try:
+        until(lambda: min(map(count, (A, B, C))) > 3 and "lowcarb-nvml" not in [t.name for t in threading.enumerate()])
+        stuck.append(B)
+        until(lambda: any("nvml: no answer for more than 1 s" in fault for fault in meter.faults()))
+        before = {uuid: count(uuid) for uuid in (A, B, C)}
+        until(lambda: min(count(A) - before[A], count(C) - before[C]) > 3)
+        assert count(B) == before[B]
+        meter.stop()
+        sensor.close()
+        # NVML is not taken away from a thread that hangs inside it.
+        assert module.open == 1
+    finally:
+        release.set()
+        meter.stop()
 
 
 def test_a_gpu_that_is_lost_from_the_start_does_not_spoil_the_others_and_is_told(nvml):
@@ -595,7 +631,7 @@ def test_a_counter_that_is_refused_for_good_leaves_a_gap_and_then_power_is_read(
     assert pytest.approx(4000.0, rel=0.1) == energy.energy_j.mid
 
 
-# The whole, in a process of its own, through nvidia-ml-py and the loader, to a library with known power.
+# The whole, in a process of its own, through the loader, to a library with known power.
 
 PROGRAM = """
 import json, os, sys, threading, time
@@ -629,6 +665,7 @@ print(json.dumps({
     "start_s": start_s, "end_s": end_s, "child": child, "missing": [one.reason for one in sensor.missing],
     "devices": {one.device: [one.energy_j.low, one.energy_j.high, one.coverage] for one in energy.devices},
     "threads": [one.name for one in threading.enumerate()],
+    "bindings": [name for name in ("pynvml", "lowcarb.sensors.nvml_library") if name in sys.modules],
 }))
 """
 
@@ -637,13 +674,13 @@ print(json.dumps({
 def run(tmp_path):
     """Reads simulated GPUs for so long in a process of its own: what it told, and the rig."""
 
-    def measured(gpus, duration_s=0.8, *words, **library):
+    def measured(gpus, duration_s=0.8, *words, before="", **library):
         try:
             nvml = rig.SimulatedNvml(tmp_path / "nvml", gpus, **library)
         except rig.RigUnavailable as error:
             pytest.skip(str(error))
         environ = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-        command = [sys.executable, "-W", "error::RuntimeWarning", "-c", PROGRAM, str(duration_s), *words]
+        command = [sys.executable, "-W", "error::RuntimeWarning", "-c", f"{before}\n{PROGRAM}", str(duration_s), *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**environ, **nvml.env})
         assert "" == done.stderr
         return json.loads(done.stdout), nvml
@@ -690,6 +727,22 @@ def test_a_library_of_few_functions_is_enough(run, missing):
     ((low, high, coverage),) = told["devices"].values()
     assert low <= nvml.energy_j(0, told["start_s"], told["end_s"]) <= high
     assert coverage > 0.9
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pynvml") is None, reason="needs nvidia-ml-py")
+def test_the_binding_that_the_program_has_loaded_is_used(run):
+    told, nvml = run([rig.SimulatedGpu(curve=rig.Constant(200.0), counter_renewal_s=0.02)], before="import pynvml")
+
+    ((low, high, coverage),) = told["devices"].values()
+    assert low <= nvml.energy_j(0, told["start_s"], told["end_s"]) <= high
+    assert coverage > 0.9
+    assert "pynvml" in told["bindings"]
+
+
+def test_a_program_that_has_loaded_no_binding_is_not_made_to(run):
+    told, _ = run([rig.SimulatedGpu(curve=rig.Constant(200.0), counter_renewal_s=0.02)])
+
+    assert told["bindings"] == ["lowcarb.sensors.nvml_library"]
 
 
 def test_a_library_that_cannot_tell_its_gpus_is_unavailable(run):

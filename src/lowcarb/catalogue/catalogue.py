@@ -64,7 +64,8 @@ class Catalogue:
 
     def unknown_site(self) -> Site:
         """The world's average with a wide interval, for a machine of which nobody said where it stands."""
-        return replace(self.site("world"), declared=False)
+        # Its id is known: no need to read every name and alias at the start of a training.
+        return replace(self._sites.site("world"), declared=False)
 
     def sites(self) -> tuple[Site, ...]:
         """All sites."""

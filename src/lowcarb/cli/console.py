@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -25,12 +26,26 @@ SiteId = Annotated[
     typer.Option("--site", metavar="ID", help="Where it runs, such as fra or us-ca. Default: unknown, a wide average."),
 ]
 
-# A file or a pipe has no width: wide enough there that no table is folded.
-WIDTH = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "140"))
+WIDE = 140
+"""Columns of a file or a pipe, which have no width: so many that no table is folded."""
+
+
+def _width() -> int | None:
+    # A program may be started without a stdout: then there is none here either.
+    if sys.stdout is not None and sys.stdout.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    return max(1, int(columns)) if columns.isdecimal() else WIDE
+
+
+WIDTH = _width()
 
 
 def out() -> Console:
-    """For the result."""
+    """For the result. What its encoding cannot say, such as half a surrogate pair in a name, is shown escaped."""
+    with suppress(AttributeError, ValueError):
+        if sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # else it has none
     return Console(width=WIDTH, highlight=False)
 
 
@@ -47,7 +62,35 @@ def say(message: str) -> None:
 def emit(document: Any, *, kind: str) -> None:
     """The JSON document of a command."""
     body = {"schema_version": SCHEMA_VERSION, "kind": kind, **document}
-    sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    # Any name can be said in ASCII, whatever stdout's encoding is.
+    text = json.dumps(body, indent=2, ensure_ascii=True, allow_nan=False)
+    if sys.stdout is not None:
+        sys.stdout.write(text + "\n")
+
+
+def tell(what: Callable[[], object]) -> None:
+    """Say it, if there is anybody to hear: neither a full disk nor a closed pipe changes the exit code."""
+    try:
+        what()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    # rich ends the program where a pipe is closed.
+    except (OSError, ValueError, SystemExit):
+        _hush()
+
+
+def _hush() -> None:
+    """Have what is still to be written go nowhere, so that the interpreter's own end finds nothing to complain of."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
 
 
 def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:

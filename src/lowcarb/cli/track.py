@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lowcarb.cli.console import EXIT_BUDGET, EXIT_USAGE, Json, LedgerPath, SiteId, emit, say
+from lowcarb.cli.console import EXIT_BUDGET, EXIT_USAGE, Json, LedgerPath, SiteId, emit, say, tell
 from lowcarb.cli.ledger import opened
 from lowcarb.core.documents import energy_as_dict
-from lowcarb.errors import LedgerError
 from lowcarb.integrations.hook import hook_environment
 from lowcarb.report.format import quantity
 from lowcarb.tracker.command import Outcome, run_command
@@ -69,11 +68,9 @@ def track(
         budget=budget,
         attribution=_attribution(attribution),
     )
-    _settle(ledger)
-    if json:
-        emit(_document(name or command[0], outcome), kind="run")
-    else:
-        _print(outcome, site)
+    # The command has ended, and its exit code is known: nothing that comes now may change it.
+    tell(lambda: _settle(ledger))
+    tell(lambda: emit(_document(name or command[0], outcome), kind="run") if json else _print(outcome, site))
     return EXIT_BUDGET if outcome.status == "over_budget" else outcome.exit_code
 
 
@@ -86,7 +83,7 @@ def _settle(ledger: str | None) -> None:
     """Have the run in the ledger now; where that cannot be had, it is in the journal."""
     try:
         opened(ledger).close()
-    except LedgerError as error:
+    except Exception as error:  # noqa: BLE001  # the exit code is the command's own
         say(f"the run is in its journal for now: {error}")
 
 

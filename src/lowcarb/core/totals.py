@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import inf
 from typing import NamedTuple
 
@@ -28,8 +28,11 @@ from lowcarb.core.units import NS_PER_HOUR, NS_PER_S
 CUT_RATIO = 2.0
 """The power in a part of an attempt is off its mean by less than this factor eight times out of ten. `assumed`."""
 LATE_NS = 2 * NS_PER_S
-"""An attempt that seems to end after the one it runs inside of, or to begin before it, by no more than this, does not:
-two that are killed together end with their last readings, and a clock may be set meanwhile. `assumed`."""
+"""An attempt that ends after the one it runs inside of, or begins before it, by no more than this, is taken apart
+there: its energy inside is in the other's already, the rest, by its share of the time, is its own. `assumed`."""
+SLIGHT = 0.01
+"""A rest of less than this share of its time is no rest: two that are killed together end with their last readings, and
+a clock may be set meanwhile. `assumed`."""
 TOGETHER = ("cpu", "dram")
 """Kinds of devices of which a node's are taken as one."""
 ROUNDING = 1e-9
@@ -90,8 +93,9 @@ def total_energy(spells: Iterable[Spell]) -> Total:
     parts: dict[tuple[str, ...], list[_Part]] = {}
     for spell in ordered:
         for device, energy_j in spell.devices.items():
-            part = _Part(spell.attempt, energy_j, *_times(spell, outer), spell.hours)
-            parts.setdefault(_place(device, spell, outer), []).append(part)
+            for start, end, share in _stretches(spell, outer):
+                part = _Part(spell.attempt, energy_j.scale(share), start, end, spell.hours)
+                parts.setdefault(_place(device, spell, outer), []).append(part)
     counted: list[Estimate] = []
     own_j, twice_j = dict.fromkeys(outer, 0.0), dict.fromkeys(outer, 0.0)
     overlaps: set[tuple[str, str]] = set()
@@ -127,15 +131,24 @@ def _around(spell: Spell, outer: Mapping[str, Spell]) -> Iterator[Spell]:
         yield spell
 
 
-def _times(spell: Spell, outer: Mapping[str, Spell]) -> tuple[int, int]:
-    """Start and end [ns], inside those of the attempts that it ran within where it is out by a little."""
+def _stretches(spell: Spell, outer: Mapping[str, Spell]) -> Iterator[tuple[int, int, float]]:
+    """Start and end [ns] of an attempt's parts, each inside of what it ran within or outside, and share of its time."""
     start, end = spell.started_ns, spell.ended_ns
+    slight_ns = SLIGHT * (end - start)
+    cuts = set()
     for around in _around(spell, outer):
-        if 0 < around.started_ns - start <= LATE_NS:
+        early, late = around.started_ns - start, end - around.ended_ns
+        if 0 < early <= slight_ns and early <= LATE_NS:
             start = around.started_ns
-        if 0 < end - around.ended_ns <= LATE_NS:
+        elif 0 < early <= LATE_NS:
+            cuts.add(around.started_ns)
+        if 0 < late <= slight_ns and late <= LATE_NS:
             end = around.ended_ns
-    return start, end
+        elif 0 < late <= LATE_NS:
+            cuts.add(around.ended_ns)
+    times = [start, *sorted(at for at in cuts if start < at < end), end]
+    for one, other in pairwise(times):
+        yield one, other, (other - one) / (end - start) if len(times) > 2 else 1.0
 
 
 def _nested(one: str, other: str, outer: Mapping[str, Spell]) -> bool:

@@ -18,6 +18,9 @@ class Sensor(Protocol):
 
     A sensor is read from one thread at a time, not always the same one. `read` may raise anything: the meter catches
     it, counts it as a fault of this sensor alone, and asks again at the next interval.
+
+    One that reads several devices, each of which may hang, may have `parts`: sensors of one device each. A meter reads
+    these in its place.
     """
 
     @property

@@ -13,19 +13,22 @@ from lowcarb.core.energy import Channel, Reading
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.units import NS_PER_S, US_PER_S
 from lowcarb.sensors.processor import Processor, Quota
-from lowcarb.sensors.sysfs import KeptFiles, read_small
+from lowcarb.sensors.sysfs import KeptFile, read_small
 
 STAT = Path("/proc/stat")
+MOST_SUMS = 8
+"""Sums of /proc/stat that are looked at; what follows is in them, or belongs to other lines."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 CpuTimes = Callable[[], tuple[float, float]]
 """Gives two sums since some fixed moment: processor time that was busy, and processor time that there was [s]."""
 
 
-def machine_times(read: Callable[[Path], str] = read_small) -> tuple[float, float]:
-    """Busy and whole time of all logical processors of this machine [s]."""
+def machine_times(read: Callable[[], str | bytes] | None = None) -> tuple[float, float]:
+    """Busy and whole time of all logical processors of this machine [s]; `read` gives what /proc/stat holds."""
     try:
-        _, *ticks = read(STAT).partition("\n")[0].split()
+        # After the name: the sums of all processors, in the first line.
+        ticks = (read() if read else read_small(STAT)).split(None, MOST_SUMS + 1)[1 : MOST_SUMS + 1]
     except OSError:
         return _told_by_psutil(None)
     return _busy_and_whole([int(count) for count in ticks])
@@ -105,8 +108,8 @@ class CpuModel:
         clock_hz: float | None = None,
     ) -> None:
         self._power_w = partial(cpu_power.cpu_power_w, rated_w=rated_w.mid, cores=cores, clock_hz=clock_hz)
-        self._files = KeptFiles()
-        self._cpu_times = cpu_times or partial(machine_times, self._files)
+        self._stat = KeptFile(STAT)
+        self._cpu_times = cpu_times or partial(machine_times, self._stat)
         self._energy_j = 0.0
         self._load = 0.0
         self._last: tuple[float, float, float] | None = None
@@ -149,7 +152,7 @@ class CpuModel:
 
     def close(self) -> None:
         """Close the file."""
-        self._files.close()
+        self._stat.close()
 
 
 class DramModel:

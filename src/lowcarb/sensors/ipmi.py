@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -52,7 +51,9 @@ def find_ipmi(
         raise SensorUnavailable("ipmi", "no management controller", "")
     if not may_open(device):
         raise SensorUnavailable("ipmi", f"{device} may not be opened", REMEDY)
-    tool = shutil.which("ipmitool", path=environ.get("PATH", os.defpath))
+    from shutil import which  # noqa: PLC0415  # it brings three compressors, which take half a megabyte
+
+    tool = which("ipmitool", path=environ.get("PATH", os.defpath))
     if tool is None:
         raise SensorUnavailable("ipmi", f"there is {device} but no ipmitool", "Install the package ipmitool")
     sensor = SlowPower(machine_channel("ipmi", resolution_s=PERIOD_S + LIMIT_S), lambda: _power_w(tool))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections import Counter
+from contextlib import suppress
 from typing import Protocol
 from zlib import crc32
 
@@ -93,12 +95,17 @@ def _version(package: str) -> str | None:
     loaded = getattr(sys.modules.get(package), "__version__", None)
     if loaded is not None:
         return str(loaded)
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    # By the name of the folder that an installation leaves beside the package (PEP 376 and 427): importlib.metadata
+    # would load a parser of e-mails, and with it 2 MB.
+    for folder in sys.path:
+        # One by one, as there may be thousands.
+        with suppress(OSError), os.scandir(folder or ".") as entries:
+            for entry in entries:
+                stem, _, ending = entry.name.rpartition(".")
+                whose, _, version = stem.partition("-")
+                if ending in ("dist-info", "egg-info") and whose.lower() == package and version:
+                    return version.partition("-")[0]
+    return None
 
 
 def _processor_share(catalogue: CpuCatalogue, found: Found) -> Installed:

@@ -96,14 +96,9 @@ class Meter:
         if self._thread is not None or self._stopping or not self._mine():
             return
         try:
-            for worker in self._workers:
-                worker.start()
-            Thread(target=self._guard, name="lowcarb-guard", daemon=True).start()
             self._go_on()
         except (RuntimeError, MemoryError, OSError) as error:
-            self._fault(f"meter: {error}, so nothing is measured")
-            self._stopping = True
-            self._dismiss()
+            self._end_early(error)
 
     def mark(self) -> None:
         """Ask for a reading now, so that a phase is measured to the moment. Waits for nothing."""
@@ -175,6 +170,8 @@ class Meter:
     def _run(self, turn: int) -> None:
         before_s = self._cost_cpu_s
         try:
+            if turn == 0 and not self._staff():
+                return
             self._keep_schedule(turn, before_s)
             if self._turn == turn and self._sweep(turn, LAST_READING_S):
                 for worker in self._workers:
@@ -185,6 +182,22 @@ class Meter:
         if self._turn == turn:
             self._dismiss()
             self._cost_cpu_s = before_s + time.thread_time()
+
+    def _staff(self) -> bool:
+        """Start the other threads: here, as each takes a moment to begin, for which the program need not wait."""
+        try:
+            for worker in self._workers:
+                worker.start()
+            Thread(target=self._guard, name="lowcarb-guard", daemon=True).start()
+        except (RuntimeError, MemoryError, OSError) as error:
+            self._end_early(error)
+            return False
+        return True
+
+    def _end_early(self, error: BaseException) -> None:
+        self._fault(f"meter: {error}, so nothing is measured")
+        self._stopping = True
+        self._dismiss()
 
     def _keep_schedule(self, turn: int, before_s: float) -> None:
         began_s = self._clock()
@@ -294,7 +307,9 @@ class Meter:
             self._reading = None
             self._turn += 1
         reading[0].passed_by(reading[1])
-        self._move_out(reading[0])
+        # What hangs in one device may hang in its like, and each would cost as long. Those that are quick come back.
+        for worker in [worker for worker in self._inline if worker.name == reading[0].name]:
+            self._move_out(worker)
         try:
             self._go_on()
         except (RuntimeError, MemoryError, OSError) as error:
@@ -320,7 +335,7 @@ class Meter:
 
     def _hired(self, sensors: Sequence[Sensor]) -> list[Worker]:
         workers: list[Worker] = []
-        for sensor in sensors:
+        for sensor in (part for whole in sensors for part in _parts(whole)):
             try:
                 worker = Worker(sensor, self._news, self._clock)
                 taken = {channel.id for other in workers for channel in other.channels}
@@ -347,3 +362,12 @@ class Meter:
         known = what in self._faults or len(self._faults) < MOST_FAULTS
         what = what if known else "meter: further faults of other kinds"
         self._faults[what] = self._faults.get(what, 0) + 1
+
+
+def _parts(sensor: Sensor) -> tuple[Sensor, ...]:
+    """The sensors that a sensor consists of; itself where it does not say."""
+    try:
+        parts = tuple(getattr(sensor, "parts", ()))
+    except Exception:  # noqa: BLE001  # what it says instead comes out when it is read
+        parts = ()
+    return parts if parts and all(isinstance(part, Sensor) for part in parts) else (sensor,)

@@ -13,10 +13,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from math import nan
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from lowcarb.core.energy import MOST_W, Channel, Reading
@@ -24,7 +24,7 @@ from lowcarb.core.units import MJ_PER_J
 from lowcarb.errors import SensorUnavailable
 from lowcarb.sensors.gpu import Gpu, visible
 from lowcarb.sensors.power_counter import PowerCounter, WatchedCounter
-from lowcarb.sensors.worker import MOST_VALUE, Answer, Worker
+from lowcarb.sensors.worker import MOST_VALUE
 
 LIBRARY = "libnvidia-ml.so.1"
 COUNTER_RATIO = 0.05
@@ -37,8 +37,6 @@ COUNTER_RESOLUTION_S = 0.1
 MEAN_RESOLUTION_S = 1.0
 """NVML API reference, nvmlDeviceGetPowerUsage: the mean of the last second on Ampere (but GA100) and newer, the
 instant before."""
-GATHER_S = 0.5
-"""How long the GPUs that answer wait for one that does not."""
 MOST_LIMIT_W = 5000.0
 """A limit beyond this is garbage, three times the largest board sold by 2026: `assumed`."""
 MW_PER_W = MJ_PER_J
@@ -92,6 +90,7 @@ class _GpuSensor:
 
     def __init__(self, card: _Card, first_j: float | None, clock: Callable[[], float]) -> None:
         self.gpu = card.gpu
+        self.reading, self._closed, self._pid = False, False, os.getpid()
         self._counter = WatchedCounter(
             card.energy_j, card.power_w, lambda start_j: card.power_counter(clock, start_j), first_j, clock
         )
@@ -115,17 +114,26 @@ class _GpuSensor:
 
     def read(self, at_s: float) -> tuple[Reading, ...]:
         """Its value, beside one that is no number where answers were refused, so that the fault is told."""
-        value = self._counter.read()
-        refused = [Reading(at_s, self.channel.id, nan)] if self._counter.faults() else []
-        return () if value is None else (*refused, Reading(at_s, self.channel.id, value))
+        if self._closed or os.getpid() != self._pid:
+            return ()
+        self.reading = True
+        try:
+            value = self._counter.read()
+        finally:
+            self.reading = False
+        if value is None:
+            return ()
+        reading = Reading(at_s, self.channel.id, value)
+        return (Reading(at_s, self.channel.id, nan), reading) if self._counter.faults() else (reading,)
 
     def close(self) -> None:
         """Let its thread end."""
+        self._closed = True
         self._counter.close()
 
     def has_ended(self) -> bool:
-        """Whether `close` left no thread behind."""
-        return self._counter.has_ended()
+        """Whether `close` left no thread behind, and nobody waits for an answer of its."""
+        return not self.reading and self._counter.has_ended()
 
     @property
     def cost_cpu_s(self) -> float:
@@ -136,10 +144,11 @@ class _GpuSensor:
 class Nvml:
     """Energy [J] of the GPUs that this process may use. Make it with `find_nvml`.
 
-    Several GPUs are read side by side, so that one that hangs holds up none of the others. In a forked child nothing is
-    read: NVML's handles belong to the process that opened them.
+    A meter reads its parts, the GPUs, each as a sensor of its own, so that one that hangs holds up none of the others.
+    In a forked child nothing is read: NVML's handles belong to the process that opened them.
 
     Attributes:
+        parts: a sensor of each GPU.
         gpus: the GPUs that are read.
         missing: the GPUs that are not, each with its reason.
     """
@@ -147,11 +156,9 @@ class Nvml:
     name = "nvml"
 
     def __init__(self, nvml: Any, sensors: tuple[_GpuSensor, ...], missing: tuple[SensorUnavailable, ...]) -> None:
-        self._nvml, self._sensors = nvml, sensors
+        self._nvml, self.parts = nvml, sensors
         self._channels = tuple(sensor.channel for sensor in sensors)
-        self._answers: SimpleQueue[Answer | None] = SimpleQueue()
-        self._workers: tuple[Worker, ...] = ()
-        self._closed, self._reading, self._pid = False, False, os.getpid()
+        self._closed, self._pid = False, os.getpid()
         self.gpus = tuple(sensor.gpu for sensor in sensors)
         self.missing = missing
 
@@ -160,61 +167,29 @@ class Nvml:
         return self._channels
 
     def read(self, at_s: float) -> tuple[Reading, ...]:
-        """Present values; a GPU that was lost or hangs is left out, and does not spoil the others."""
-        if self._closed or os.getpid() != self._pid:
-            return ()
-        if len(self._sensors) > 1:
-            return tuple(Reading(at_s, one.channel, one.value) for one in self._side_by_side())
-        self._reading = True
-        try:
-            return self._sensors[0].read(at_s)
-        finally:
-            self._reading = False
+        """Present values, one after the other; a GPU that was lost is left out, and does not spoil the others."""
+        if len(self.parts) == 1:
+            return self.parts[0].read(at_s)
+        readings: list[Reading] = []
+        for part in self.parts:
+            with suppress(Exception):
+                readings += part.read(at_s)
+        return tuple(readings)
 
     def close(self) -> None:
-        """Let NVML go, and the threads."""
+        """Let NVML go, and the threads; but not where a thread hangs inside it."""
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
-        for worker in self._workers:
-            worker.end()
-        for sensor in self._sensors:
-            sensor.close()
-        # NVML is not taken away from a thread that hangs inside it.
-        hangs = self._reading or any(worker.busy for worker in self._workers)
-        if not hangs and all(sensor.has_ended() for sensor in self._sensors):
+        for part in self.parts:
+            part.close()
+        if all(part.has_ended() for part in self.parts):
             _shut(self._nvml)
 
     @property
     def cost_cpu_s(self) -> float:
         """Processor time that threads of this sensor have taken so far [s]; whoever calls `read` counts its own."""
-        return sum(one.cost_cpu_s for one in self._sensors) + sum(one.cost_cpu_s for one in self._workers)
-
-    def _side_by_side(self) -> list[Reading]:
-        if not self._workers:
-            self._workers = tuple(Worker(sensor, self._answers, time.monotonic) for sensor in self._sensors)
-            for worker in self._workers:
-                worker.start()
-        while not self._answers.empty():  # Too late for the question before: nobody knows of which moment they are.
-            self._take(0.0)
-        asked = [worker for worker in self._workers if not worker.busy]
-        for worker in asked:
-            worker.ask()
-        until_s = time.monotonic() + GATHER_S
-        readings: list[Reading] = []
-        while any(worker.busy for worker in asked) and (left_s := until_s - time.monotonic()) > 0:
-            readings += self._take(left_s)
-        return readings
-
-    def _take(self, wait_s: float) -> tuple[Reading, ...]:
-        try:
-            answer = self._answers.get(timeout=wait_s)
-        except Empty:
-            return ()
-        if answer is None:
-            return ()
-        answer.worker.busy = False
-        return answer.readings
+        return sum(part.cost_cpu_s for part in self.parts)
 
 
 def find_nvml(environ: Mapping[str, str], nvml: Any = None, *, clock: Callable[[], float] = time.monotonic) -> Nvml:
@@ -222,7 +197,7 @@ def find_nvml(environ: Mapping[str, str], nvml: Any = None, *, clock: Callable[[
 
     Args:
         environ: the environment variables.
-        nvml: the NVML module; `pynvml` of nvidia-ml-py unless given.
+        nvml: NVML as `pynvml` of nvidia-ml-py shows it; found unless given.
         clock: a monotonic clock [s].
 
     Raises:
@@ -250,11 +225,12 @@ def _no_start(error: Exception) -> SensorUnavailable:
 
 
 def _module() -> Any:
-    if sys.platform == "linux":
-        from ctypes import CDLL  # noqa: PLC0415  # the binding takes 2 MB, and most machines lack what it binds
+    """NVML: by nvidia-ml-py where it is loaded anyhow, or knows better where the library lies, else by its own name."""
+    if sys.platform == "linux" and "pynvml" not in sys.modules:
+        from lowcarb.sensors.nvml_library import NvmlLibrary  # noqa: PLC0415  # ctypes, for a library most lack
 
         try:
-            CDLL(LIBRARY)
+            return NvmlLibrary(LIBRARY)
         except OSError as error:
             raise _no_start(error) from error
     try:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import isfinite
-from random import Random
 from threading import Event, Lock, Thread
 
 from lowcarb.core.energy import RATED_MARGIN, REFRESH_S
@@ -110,6 +109,8 @@ class PowerCounter:
     ) -> None:
         self._power_w, self._buffered, self._most_w, self._clock = power_w, buffered, RATED_MARGIN * most_w, clock
         self._sum, self._lock, self._ended = PowerSum(start_j), Lock(), Event()
+        from random import Random  # noqa: PLC0415  # a quarter of a megabyte, for devices without a counter
+
         self._random = Random(seed)  # noqa: S311  # its own, so that the program's random numbers stay what they are
         self._thread: Thread | None = None
         self._looking, self._seen_power, self._faults = False, False, 0

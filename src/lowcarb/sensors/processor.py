@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -78,24 +77,25 @@ def read_processor(proc_root: Path, sysfs_root: Path) -> Processor:
         proc_root: where procfs is mounted, `/proc` on a real machine.
         sysfs_root: where sysfs is mounted, `/sys` on a real machine.
     """
-    cpuinfo = _read(proc_root / "cpuinfo")
+    text = _read(proc_root / "cpuinfo")
+    cpuinfo = _fields(text)
     threads = os.cpu_count() or 1
-    name = _field(cpuinfo, "model name") or platform.processor() or platform.machine()
-    virtual = "hypervisor" in _field(cpuinfo, "flags").split()
+    name = cpuinfo.get("model name") or platform.processor() or platform.machine()
+    virtual = "hypervisor" in cpuinfo.get("flags", "").split()
     siblings, cores = _integer(cpuinfo, "siblings"), _integer(cpuinfo, "cpu cores")
     return Processor(
         name=name,
-        vendor=_field(cpuinfo, "vendor_id"),
+        vendor=cpuinfo.get("vendor_id", ""),
         family=_integer(cpuinfo, "cpu family"),
         model=_integer(cpuinfo, "model"),
-        sockets=max(1, len(set(re.findall(r"^physical id\s*:\s*(\d+)", cpuinfo, re.MULTILINE)))),
+        sockets=max(1, len({line for line in text.splitlines() if line.startswith("physical id")})),
         threads=threads,
         split_cores=siblings is not None and cores is not None and siblings > cores,
         allowed=_allowed(threads),
         quota=_quota(proc_root, sysfs_root),
         memory_bytes=_memory_bytes(proc_root, sysfs_root),
         virtual=virtual,
-        clock_hz=_clock_hz(name, cpuinfo if virtual else "", sysfs_root),
+        clock_hz=_clock_hz(name, cpuinfo.get("cpu MHz", "") if virtual else "", sysfs_root),
     )
 
 
@@ -151,13 +151,18 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _field(cpuinfo: str, name: str) -> str:
-    match = re.search(rf"^{name}\s*:[ \t]*(.*)$", cpuinfo, re.MULTILINE)
-    return match.group(1).strip() if match else ""
+def _fields(cpuinfo: str) -> dict[str, str]:
+    """The first value of each name: that of the first logical processor, or of what stands alone."""
+    fields: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            fields.setdefault(name.strip(), value.strip())
+    return fields
 
 
-def _integer(cpuinfo: str, name: str) -> int | None:
-    text = _field(cpuinfo, name)
+def _integer(cpuinfo: Mapping[str, str], name: str) -> int | None:
+    text = cpuinfo.get(name, "")
     return int(text) if text.isdecimal() else None
 
 
@@ -167,20 +172,20 @@ def _allowed(threads: int) -> frozenset[int]:
     return frozenset(range(threads))
 
 
-def _clock_hz(name: str, virtual_cpuinfo: str, sysfs_root: Path) -> float | None:
+def _clock_hz(name: str, virtual_mhz: str, sysfs_root: Path) -> float | None:
     """Base clock: as in the name of many Intel processors, as the kernel tells it, as a hypervisor shows it.
 
     On bare metal `cpu MHz` is the clock at the moment, and tells nothing.
     """
-    in_name = re.search(r"@\s*(\d+(?:\.\d+)?)\s*GHz", name)
+    in_name, unit, _ = name.partition("@")[2].partition("GHz")
     folder = sysfs_root / "devices" / "system" / "cpu" / "cpu0"
     told = (
-        (in_name.group(1) if in_name else "", GIGA),
+        (in_name if unit else "", GIGA),
         (_read(folder / "cpufreq" / "base_frequency"), KILO),
         (_read(folder / "acpi_cppc" / "nominal_freq"), MEGA),
-        (_field(virtual_cpuinfo, "cpu MHz"), MEGA),
+        (virtual_mhz, MEGA),
     )
-    clocks = [float(text) * unit for text, unit in told if re.fullmatch(r"\d+(?:\.\d+)?\s*", text)]
+    clocks = [float(text) * unit for text, unit in told if text.strip().replace(".", "", 1).isdecimal()]
     return next((clock_hz for clock_hz in clocks if clock_hz > 0.0), None)
 
 
@@ -191,8 +196,13 @@ def _groups(controller: str, proc_root: Path, sysfs_root: Path) -> list[Path]:
     controller "", is mounted at the top, or in `unified` beside version 1.
     """
     mounts = sysfs_root / "fs" / "cgroup"
-    lines = re.findall(r"^\d+:([^:]*):/(.*)$", _read(proc_root / "self" / "cgroup"), re.MULTILINE)
-    names, path = next(((names, path) for names, path in lines if controller in names.split(",")), (controller, ""))
+    names, path = controller, ""
+    for line in _read(proc_root / "self" / "cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        named, _, told = rest.partition(":")
+        if controller in named.split(",") and told.startswith("/"):
+            names, path = named, told[1:]
+            break
     if controller:
         top = next((folder for folder in (mounts / controller, mounts / names) if folder.is_dir()), mounts / controller)
     else:

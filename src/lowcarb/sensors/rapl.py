@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import sleep
 
@@ -11,7 +12,7 @@ from lowcarb.core.energy import Channel, Reading
 from lowcarb.core.hardware import DeviceKind
 from lowcarb.core.units import UJ_PER_J
 from lowcarb.errors import SensorUnavailable
-from lowcarb.sensors.sysfs import KeptFiles, read_small
+from lowcarb.sensors.sysfs import KeptFile, read_small
 
 PACKAGE_RATIO = 0.10
 """Intel's package counter lies within a few per cent of a reference from Haswell on (Khan et al. 2018, ACM TOMPECS 3,
@@ -63,6 +64,16 @@ class Domain:
     """Whether it contains others that are read."""
 
 
+class _Counter:
+    """A counter as it is read, with what it showed last [µJ] and when that was first seen [s]."""
+
+    __slots__ = ("ask", "channel", "rests", "seen_s", "shown_uj")
+
+    def __init__(self, ask: Callable[[], str | bytes], channel: str, *, rests: bool) -> None:
+        self.ask, self.channel, self.rests = ask, channel, rests
+        self.shown_uj, self.seen_s = -1.0, 0.0
+
+
 class Rapl:
     """Energy [J] of processor packages and their memory. Make it with `find_rapl`."""
 
@@ -73,14 +84,18 @@ class Rapl:
         domains: tuple[Domain, ...],
         read_text: Callable[[Path], str],
         package_rated_w: float | None,
-        ask: Callable[[Path], str] | None = None,
+        *,
+        keep_open: bool = False,
     ) -> None:
         self.domains = domains
-        self._ask = ask or read_text
-        self._files = tuple(domain.path / "energy_uj" for domain in domains)
         self._channels = tuple(_channel(domain, read_text, package_rated_w) for domain in domains)
-        self._moved: dict[str, tuple[float, float]] = {}
-        """By channel, what it showed last [µJ], and when that was first seen [s]."""
+        files = [domain.path / "energy_uj" for domain in domains]
+        self._kept = [KeptFile(file) for file in files] if keep_open else []
+        asks: Sequence[Callable[[], str | bytes]] = self._kept or [partial(read_text, file) for file in files]
+        self._counters = tuple(
+            _Counter(ask, channel.id, rests=domain.part == RESTING)
+            for ask, channel, domain in zip(asks, self._channels, domains, strict=True)
+        )
 
     def channels(self) -> tuple[Channel, ...]:
         """One channel a domain; no domain lies in another, except in one that is a check."""
@@ -93,28 +108,21 @@ class Rapl:
         value was first seen: should it move again, nothing is lost, and should it not, that is where the gap begins.
         """
         readings = []
-        for file, domain, channel in zip(self._files, self.domains, self._channels, strict=True):
-            energy_uj = _number(file, self._ask)
-            if energy_uj is None:
+        for counter in self._counters:
+            try:
+                energy_uj = float(counter.ask())
+            except (OSError, ValueError):
                 continue
-            seen_s = self._first_seen_s(channel.id, energy_uj, at_s)
-            if domain.part == RESTING:
-                seen_s = at_s
-            if at_s - seen_s <= STILL_S:
-                readings.append(Reading(seen_s, channel.id, energy_uj / UJ_PER_J))
+            if energy_uj != counter.shown_uj or counter.rests:
+                counter.shown_uj, counter.seen_s = energy_uj, at_s
+            if at_s - counter.seen_s <= STILL_S:
+                readings.append(Reading(counter.seen_s, counter.channel, energy_uj / UJ_PER_J))
         return tuple(readings)
-
-    def _first_seen_s(self, channel: str, energy_uj: float, at_s: float) -> float:
-        shown_uj, seen_s = self._moved.get(channel, (None, at_s))
-        if energy_uj != shown_uj:
-            seen_s = at_s
-            self._moved[channel] = energy_uj, seen_s
-        return seen_s
 
     def close(self) -> None:
         """Close the files."""
-        if isinstance(self._ask, KeptFiles):
-            self._ask.close()
+        for file in self._kept:
+            file.close()
 
 
 def find_rapl(
@@ -136,7 +144,7 @@ def find_rapl(
     Raises:
         SensorUnavailable: no counters, none that this user may read, or none that counts.
     """
-    ask, read_text = read_text or KeptFiles(), read_text or read_small
+    keep_open, read_text = read_text is None, read_text or read_small
     domains = _chosen(_domains(sysfs_root / "class" / "powercap", read_text))
     if not domains:
         raise SensorUnavailable(
@@ -153,7 +161,7 @@ def find_rapl(
             # A part of the processors would pass for all of them, so one locked package locks the sensor.
             if domain.part != "dram" and not domain.check:
                 raise
-    return Rapl(tuple(usable), read_text, package_rated_w, ask)
+    return Rapl(tuple(usable), read_text, package_rated_w, keep_open=keep_open)
 
 
 def _must_count(domain: Domain, read_text: Callable[[Path], str]) -> None:

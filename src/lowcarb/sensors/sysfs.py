@@ -29,43 +29,41 @@ def read_small(path: Path) -> str:
         os.close(descriptor)
 
 
-class KeptFiles:
-    """Reads small files again and again, and keeps them open: opening takes more than half of a reading.
+class KeptFile:
+    """Reads a small file again and again, and keeps it open: opening takes more than half of a reading.
 
     A file that says the same as the last time is opened anew: it may have been replaced, or be gone.
     """
 
-    def __init__(self) -> None:
-        self._open: dict[Path, tuple[int, bytes]] = {}
+    __slots__ = ("_descriptor", "_path", "_said")
 
-    def __call__(self, path: Path) -> str:
+    def __init__(self, path: Path) -> None:
+        self._path, self._descriptor, self._said = str(path), -1, b""
+
+    def __call__(self) -> bytes:
         """What the file holds now. Raises OSError."""
-        descriptor, before = self._open.get(path, (-1, b""))
-        if descriptor >= 0:
+        if self._descriptor >= 0:
             try:
-                said = os.pread(descriptor, SMALL_BYTES, 0)
+                said = os.pread(self._descriptor, SMALL_BYTES, 0)
             except OSError:
-                said = before
-            if said != before:
-                self._open[path] = descriptor, said
-                return said.decode("utf-8", "replace")
-            self._close(path)
-        descriptor = os.open(path, READ_ONLY)
+                said = self._said
+            if said != self._said:
+                self._said = said
+                return said
+            self.close()
+        self._descriptor = os.open(self._path, READ_ONLY)
         try:
-            said = os.read(descriptor, SMALL_BYTES)
+            self._said = os.read(self._descriptor, SMALL_BYTES)
         except OSError:
-            os.close(descriptor)
+            self.close()
             raise
-        self._open[path] = descriptor, said
-        return said.decode("utf-8", "replace")
+        return self._said
 
     def close(self) -> None:
-        """Close them all."""
-        for path in list(self._open):
-            self._close(path)
-
-    def _close(self, path: Path) -> None:
-        os.close(self._open.pop(path)[0])
+        """Close it. May be called twice."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def text(path: Path) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import nan
 from queue import SimpleQueue
 from threading import Thread
+from typing import NamedTuple
 
 from lowcarb.core.energy import Reading
 from lowcarb.sensors.base import Sensor
@@ -19,8 +19,7 @@ MOST_VALUE = 1e15
 _TEXT_LENGTH = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of one question to a sensor."""
 
     worker: Worker
@@ -99,16 +98,23 @@ class Worker:
         readings = self._sensor.read(at_s)
         if self._clock() - at_s > LATE_S:
             return (), (f"{self.name}: answered after more than {LATE_S:g} s",)
-        good = tuple(
+        good, left = [], len(self._known)
+        for reading in readings:
+            if reading.channel not in self._known:
+                continue
             # A value may be of an earlier moment, of which the sensor has told; of no other.
-            Reading(r.at_s if began_s <= r.at_s < at_s else at_s, r.channel, _sane(r.value))
-            for r in readings
-            if r.channel in self._known
-        )
+            if not (began_s <= reading.at_s <= at_s and -MOST_VALUE <= reading.value <= MOST_VALUE):
+                reading = _mended(reading, began_s, at_s)  # noqa: PLW2901  # seldom, and the rest is taken as it is
+            good.append(reading)
+            left -= 1
+        if left <= 0 and len(good) == len(self._known):
+            return tuple(good), ()
         missing = self._known.difference([reading.channel for reading in good])
-        return good, tuple(f"{self.name}: no reading of {channel}" for channel in sorted(missing))
+        return tuple(good), tuple(f"{self.name}: no reading of {channel}" for channel in sorted(missing))
 
 
-def _sane(value: float) -> float:
-    """The value, or not-a-number for garbage, which is counted as a fault when it is integrated."""
-    return float(value) if abs(value) <= MOST_VALUE else nan
+def _mended(reading: Reading, began_s: float, at_s: float) -> Reading:
+    """The reading at this time [s] if at none of the run, and not-a-number for garbage, a fault when integrated."""
+    known = began_s <= reading.at_s <= at_s
+    value = float(reading.value) if abs(reading.value) <= MOST_VALUE else nan
+    return Reading(reading.at_s if known else at_s, reading.channel, value)

@@ -116,6 +116,8 @@ class _Forwarding:
 
     def __init__(self) -> None:
         self.received: list[int] = []
+        self._early: list[int] = []
+        """What came before there was a child."""
         self._child: subprocess.Popen[bytes] | None = None
         self._before: dict[signal.Signals, object] = {}
 
@@ -134,16 +136,24 @@ class _Forwarding:
     def to(self, child: subprocess.Popen[bytes]) -> None:
         """Send on to this child, also what came before it was there."""
         self._child = child
-        for number in list(self.received):
-            child.send_signal(number)
+        # What comes from now on is sent on by the handler, once.
+        while self._early:
+            self._send(child, self._early.pop(0))
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.received.append(number)
         # The terminal sends what is typed to every process in its foreground: the child has it already, and to many
         # programs a second interrupt means to give up on saving.
-        if self._child is not None and not (number in FROM_KEYBOARD and _in_foreground()):
-            self._child.send_signal(number)
+        if self._child is None:
+            self._early.append(number)
+        elif not (number in FROM_KEYBOARD and _in_foreground()):
+            self._send(self._child, number)
+
+    @staticmethod
+    def _send(child: subprocess.Popen[bytes], number: int) -> None:
+        with suppress(OSError):  # it may have become another user's, as with sudo
+            child.send_signal(number)
 
 
 class _Work:

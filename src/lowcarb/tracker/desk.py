@@ -97,9 +97,11 @@ class Desk:
         self.notes[key] = value
         self._journal.add({"note": [key, value]})
 
-    def write(self, readings: Sequence[Reading], at_s: float, cpu_s: float) -> None:
+    def write(self, batches: Sequence[Sequence[Reading]], at_s: float, cpu_s: float) -> None:
         """Put readings into the journal, with the counts and the processor time [s] at this time [s]."""
-        self._journal.write(readings, self.tokens, self.steps, at_s, cpu_s)
+        for readings in batches[:-1]:
+            self._journal.keep(readings, self.tokens, self.steps, at_s, cpu_s)
+        self._journal.write(batches[-1], self.tokens, self.steps, at_s, cpu_s)
 
     def close(self, header: Header, entries: Sequence[Entry], closing: Closing, energy: EnergyBetween) -> None:
         """End the journal; and enter the attempt in a ledger that is at work, or where there is no whole journal."""

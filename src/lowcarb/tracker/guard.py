@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,11 @@ from typing import TypeVar
 
 MOST_FAULTS = 50
 """Different faults that are kept by name."""
+
+OWN_FAULTS = frozenset(
+    {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS}
+)
+"""Signals that a thread causes itself, and that must not be blocked."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +45,7 @@ class Guard:
 
         Where the system allows no further thread, it is done here and takes the time it takes.
         """
-        thread = Thread(target=lambda: self.run(what, act, None), name=f"lowcarb-{what}", daemon=True)
+        thread = Thread(target=lambda: self._apart(what, act), name=f"lowcarb-{what}", daemon=True)
         try:
             thread.start()
         except Exception:  # noqa: BLE001  # too many threads, no memory for one: all the same
@@ -53,9 +59,19 @@ class Guard:
     def beside(self, what: str, act: Callable[[], object]) -> None:
         """Do it in the background, or where the system allows no further thread, now."""
         try:
-            Thread(target=lambda: self.run(what, act, None), name=f"lowcarb-{what}", daemon=True).start()
+            Thread(target=lambda: self._apart(what, act), name=f"lowcarb-{what}", daemon=True).start()
         except Exception:  # noqa: BLE001  # as above
             self.run(what, act, None)
+
+    def _apart(self, what: str, act: Callable[[], object]) -> None:
+        """Do it in a thread that takes no signal, nor does any thread that it starts.
+
+        Python's handlers run in the main thread: a signal that the system gave to another one would wait until the
+        program's own call returns, and Ctrl-C would not interrupt its sleep.
+        """
+        with suppress(Exception):
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - OWN_FAULTS)
+        self.run(what, act, None)
 
     def record(self, fault: str) -> None:
         """Keep a fault, and say so once."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock, RLock
 from typing import Any
 
 from lowcarb.core.budget import Budget, Outlook
@@ -20,7 +21,7 @@ from lowcarb.tracker.desk import Closing, Desk
 from lowcarb.tracker.ending import ENDINGS
 from lowcarb.tracker.figures import Figures, Reckoning
 from lowcarb.tracker.guard import Guard
-from lowcarb.tracker.journal import Header
+from lowcarb.tracker.journal import WRITE_S, Header
 from lowcarb.tracker.pauses import Pauses
 from lowcarb.tracker.plan import Plan
 from lowcarb.tracker.process import cpu_s, slept_s, this_process
@@ -34,8 +35,13 @@ START_S = 1.9
 """How long a start waits for sensors and journal [s]; what is late joins in the background."""
 STOP_S = 4.5
 """How long a stop waits for the last reading and the ledger [s]; what is late is in the journal."""
+DESCRIBE_AFTER_S = 0.05
+"""How long after the start it is found out what the machine is [s]."""
 DESCRIBE_S = 1.0
 """How long the end waits until it is known what the machine is [s]."""
+BOOK_S = WRITE_S + 0.05
+"""Time between two times that readings are put into journal and books [s], and written at once: together
+they cost a part of what they cost one by one. All are there within a second, and those of each second each second."""
 SLEPT_FROM_S = 1.0
 """The two clocks that tell of a suspension are read one after the other; less than this is no sleep [s]."""
 
@@ -79,7 +85,13 @@ class Own:
         self._within: str | None = None
         self._key = plan.key
         self._end: tuple[float, float] | None = None
-        self._described = Event()
+        self._describing, self._described = False, Event()
+        self._set, self._ending = Event(), Event()
+        self._closing, self._closed = Lock(), False
+        self._unwritten: deque[tuple[Reading, ...]] = deque()
+        self._unbooked: deque[tuple[Reading, ...]] = deque()
+        self._booking = RLock()
+        self._written_s = 0.0
 
     # From start to end.
 
@@ -91,17 +103,30 @@ class Own:
         self._within = _running[-1] if _running else _around[0]
         self._key = self._key or self._guard.run("ranks", self._launched_key, None)
         _running.append(self.attempt_id)
-        self._guard.within(START_S, "start", self._set_up)
+        self._guard.beside("start", self._get_going)
+        if not self._set.wait(START_S):
+            self._guard.record(f"start: not done within {START_S:g} s")
         self._guard.run("start", self._begin, None)
-        self._guard.beside("machine", self._describe)
         # Programs that are started from now on run inside of this attempt.
         os.environ[WITHIN] = self.attempt_id
 
     def stop(self, status: Status) -> None:
-        """Take the last reading, and write all down."""
-        self._end = time.monotonic(), self._cpu_s()
+        """Take the last reading, and write all down. Asked for again, it waits until that is done."""
+        self._end = self._end or (time.monotonic(), self._cpu_s())
+        self._ending.set()
         self._leave_environment()
-        self._guard.within(STOP_S, "stop", lambda: self._wind_up(status))
+        self._guard.within(STOP_S, "stop", lambda: self._close(status))
+
+    def _get_going(self) -> None:
+        """Set up, and describe the machine in the same thread, as another takes a moment to begin."""
+        self._describing = True
+        try:
+            self._guard.run("start", self._set_up, None)
+        finally:
+            self._set.set()
+        # Not at once: the program is about to go on, and would wait for the interpreter.
+        self._ending.wait(DESCRIBE_AFTER_S)
+        self._describe()
 
     def _set_up(self) -> None:
         self._desk.prepare()
@@ -134,12 +159,20 @@ class Own:
         """Processor time now [s]; where it cannot be had, as it was at the start."""
         return self._guard.run("processor time", self.cpu_clock, self._books.began[1] if self._books.began else 0.0)
 
+    def _close(self, status: Status) -> None:
+        with self._closing:
+            if not self._closed:
+                self._wind_up(status)
+                self._closed = True
+
     def _wind_up(self, status: Status) -> None:
         at_s, end_cpu_s = self._end or (time.monotonic(), self._cpu_s())
         if self._listener is not None:
             self._guard.run("leader", self._listener.close, None)
         self._rig.stop()
-        self._described.wait(DESCRIBE_S)
+        self._guard.run("books", self._write, None)
+        if self._describing:
+            self._described.wait(DESCRIBE_S)
         if (slept := slept_s() - self._slept_s) > SLEPT_FROM_S:
             self._guard.record(f"the machine slept for {slept:.0f} s, which are in no figure")
         entries = self._guard.run("figures", lambda: self._figures.close(at_s, end_cpu_s), tuple[Entry, ...]())
@@ -211,15 +244,30 @@ class Own:
 
     def _take(self, readings: tuple[Reading, ...]) -> None:
         """The meter's sink."""
-        self._guard.run("books", lambda: self._seen(readings), None)
+        self._unwritten.append(readings)
+        self._unbooked.append(readings)
+        now_s = time.monotonic()
+        if now_s - self._written_s < BOOK_S and not self._watch.needed:
+            return
+        self._written_s = now_s
+        self._guard.run("books", self._write, None)
         if self._watch.needed and self._end is None:
             self._guard.run("budget", self._look, None)
 
-    def _seen(self, readings: tuple[Reading, ...]) -> None:
-        # The journal first: what the books make of it can be made again.
-        self._desk.write(readings, time.monotonic(), self._cpu_s())
-        self._pauses.seen(max(reading.at_s for reading in readings))
-        self._books.seen(readings)
+    def _write(self) -> None:
+        """Put what was read into the journal and the books: the journal first, as it can be read anew."""
+        batches = [self._unwritten.popleft() for _ in range(len(self._unwritten))]
+        if batches:
+            self._desk.write(batches, time.monotonic(), self._cpu_s())
+        self._book()
+
+    def _book(self) -> None:
+        """Put what was read into the books, as who asks for figures does too: he waits for no disk."""
+        with self._booking:
+            while self._unbooked:
+                readings = self._unbooked.popleft()
+                self._pauses.seen(max([reading.at_s for reading in readings]))
+                self._books.seen(readings)
 
     def _look(self) -> None:
         if self._watch.look(self.reckoning()[1], time.monotonic()):
@@ -231,6 +279,7 @@ class Own:
 
     def reckoning(self) -> Reckoning:
         """Phases and footprint so far, and in the end the whole."""
+        self._guard.run("books", self._book, None)
         at_s, now_cpu_s = self._end or (None, self._cpu_s())
         return self._figures.now(now_cpu_s, at_s)
 

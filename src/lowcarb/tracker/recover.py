@@ -77,7 +77,9 @@ def recover(home: Path, ledger: Ledger, path: Path | None = None) -> list[Attemp
     """
     taken = []
     wanted = {str(path or home / LEDGER_FILE)} | ({None} if path in (None, home / LEDGER_FILE) else set())
-    for journal in sorted((home / JOURNALS).glob(f"*{SUFFIX}"), key=_started):
+    # To open a pipe would be to wait for somebody who writes to it.
+    journals = [path for path in (home / JOURNALS).glob(f"*{SUFFIX}") if path.is_file()]
+    for journal in sorted(journals, key=_started):
         record = _read(journal)
         if record is None or record.header.ledger not in wanted:
             continue

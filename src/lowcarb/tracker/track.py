@@ -40,6 +40,9 @@ from lowcarb.tracker.plan import Attribution, Plan, TrackCatalogue, make_plan
 from lowcarb.tracker.stack import Block, Stack
 from lowcarb.tracker.watch import exceeded
 
+UNTOLD = "ended without `stop` or `with`: an exit code is not seen, so it may have failed"
+"""The fault of an attempt that its program's exit has ended: `sys.exit(3)` leaves no trace that could be found then."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Figure = TypeVar("Figure")
 
@@ -58,6 +61,8 @@ class Tracker:
         self._own = Own(plan, self._guard)
         self._following: Following | None = None
         self._status: Status | None = None
+        self._leaving: Status | None = None
+        """How the `with` block ends, should nobody come to say so: an interrupt may come at the moment of its end."""
         self._state: Literal["new", "running", "ended"] = "new"
         self._pid = os.getpid()
         self._nothing = self._own.unseen()
@@ -70,8 +75,13 @@ class Tracker:
         if self._state == "new":
             self._state, self._pid = "running", os.getpid()
             atexit.register(self._stop_at_exit)
-            self._following = self._guard.run("leader", self._follow, None)
-            self._guard.run("start", self._begin, None)
+            try:
+                self._following = self._guard.run("leader", self._follow, None)
+                self._guard.run("start", self._begin, None)
+            except BaseException as error:  # an interrupt: `with` is not entered, so nobody else ends the attempt
+                self._state, self._status = "ended", status_of(error)
+                self._finish_beside()
+                raise
         else:
             self._guard.record("start: an attempt is started once; make another tracker for another attempt")
         return self
@@ -83,11 +93,14 @@ class Tracker:
         nothing the second time.
         """
         if self._state == "running" and self._mine():
-            self._state = "ended"
             self._status = self._status or ("over_budget" if status == "done" and self.over_budget else status)
+            self._state = "ended"
+            try:
+                self._finish()
+            except BaseException:  # an interrupt is the program's; the attempt is written down all the same
+                self._finish_beside()
+                raise
             atexit.unregister(self._stop_at_exit)
-            ending = self._status
-            self._guard.run("stop", lambda: self._work.stop(ending), None)
         return self.footprint()
 
     def phase(self, name: str) -> _PhaseBlock:
@@ -187,12 +200,14 @@ class Tracker:
     # Context manager and decorator.
 
     def __enter__(self) -> Self:
+        self._leaving = "interrupted"
         return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop(status_of(error))
+        self._leaving = status_of(error)
+        self.stop(self._leaving)
 
     def __call__(self, function: Function) -> Function:
         """The function, each call of it an attempt of its own."""
@@ -232,10 +247,24 @@ class Tracker:
         follower = follower_of(self._plan, os.environ)
         return None if follower is None else Following(follower, self._plan, self._guard)
 
+    def _finish(self) -> None:
+        """End the work, once however often it is asked for."""
+        ending = self._status or "done"
+        self._guard.run("stop", lambda: self._work.stop(ending), None)
+
+    def _finish_beside(self) -> None:
+        """End it while the program goes on; its exit waits for it."""
+        self._guard.beside("stop", self._finish)
+
     def _stop_at_exit(self) -> None:
+        if self._state == "ended" and self._mine():
+            self._finish()
+            return
         # The interpreter leaves here the exception that it ended with; at a prompt it may be an old one.
         error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
-        self.stop(status_of(error))
+        if error is None and self._leaving is None:
+            self._guard.record(UNTOLD)
+        self.stop(self._leaving or status_of(error))
 
     def _mine(self) -> bool:
         """Whether this is the process that was started, and not a forked child of it."""
