@@ -173,6 +173,50 @@ def test_a_learning_rate_of_its_own_is_part_of_choosing_a_model_but_a_factor_wit
     assert factor_between(arm(SMALL, epochs=1), arm()) is None
 
 
+def pulled(*levers, **recipe):
+    return replace(arm(**recipe), levers=levers)
+
+
+def test_levers_are_held_against_what_they_were_pulled_on():
+    stack = ("grouped-padding", "bf16")
+    arms = [
+        arm(), arm(SMALL), pulled("bf16"), pulled("no-dropout"), pulled("grouped-padding"), pulled(*stack),
+        pulled(*stack, "no-dropout"),
+    ]  # fmt: skip
+    whole = replace(study(*arms), levers=("bf16", "no-dropout"), stack=stack)
+
+    found = {(a.id, b.id, factor) for a, b, factor in contrasts(whole)}
+
+    base = "bert/native"
+    assert {
+        ("distilbert/native", base, "model"),
+        (f"{base}+bf16", base, "lever"),
+        (f"{base}+no-dropout", base, "lever"),
+        (f"{base}+grouped-padding", base, "lever"),
+        (f"{base}+grouped-padding+bf16", base, "lever"),
+        (f"{base}+grouped-padding+bf16", f"{base}+grouped-padding", "lever"),
+        (f"{base}+grouped-padding+bf16+no-dropout", f"{base}+grouped-padding+bf16", "lever"),
+    } == found
+
+
+def test_an_arm_with_levers_is_no_reference_for_one_without():
+    swapped = arm(SMALL, OTHER, epochs=1)
+    levered = replace(arm(SMALL, epochs=1), levers=("fewer-epochs=1",))
+
+    assert () == contrasts(study(arm(), swapped, levered))[:-1]
+
+
+def test_a_lever_brings_its_own_drawbacks_and_the_saving_comes_first():
+    base, fast = arm(), pulled("bf16", precision="bf16")
+    results = outcome(base, [100, 101, 99], [40, 40, 40]) + outcome(fast, [50, 50.6, 49.4], [40, 40, 40])
+
+    (effect,) = effects(replace(study(base, fast), levers=("bf16",)), results)
+
+    assert ("lever", "not inferior") == (effect.factor, effect.verdict)
+    assert "50 % less carbon" == effect.benefits[0]
+    assert any("mantissa" in drawback for drawback in effect.drawbacks)
+
+
 @pytest.mark.parametrize(("comparisons", "seeds"), [(1, 3), (1, 5), (5, 2)])
 def test_intervals_hold_the_truth_about_nine_times_out_of_ten(comparisons, seeds):
     """Where a percentile bootstrap of two pairs would hold it half of the time at most."""

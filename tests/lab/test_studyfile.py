@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lowcarb.core.check import Facts, SplitFacts, check
+from lowcarb.core.levers import Able
 from lowcarb.errors import StudyError
 from lowcarb.lab.studyfile import read_study
 
@@ -111,6 +112,85 @@ def test_overrides_reach_lists_by_id_and_by_number(tmp_path):
 def test_a_bad_override_is_named(tmp_path, override):
     with pytest.raises(StudyError, match="--set"):
         read_study(written(tmp_path, GOOD), [override])
+
+
+LEVERS = "levers: [grouped-padding, bf16, packing, freeze-layers=3]\nstack: [bf16, grouped-padding]\n"
+
+
+def test_levers_are_pulled_on_the_baseline_alone_and_on_top_of_the_stack(tmp_path):
+    study = read_study(written(tmp_path, GOOD + LEVERS))
+
+    assert [
+        "bert/native+grouped-padding",
+        "bert/native+bf16",
+        "bert/native+packing",
+        "bert/native+freeze-layers=3",
+        "bert/native+grouped-padding+bf16",
+        "bert/native+freeze-layers=3+grouped-padding+bf16",
+    ] == [arm.id for arm in study.arms if arm.levers]
+    assert ("grouped-padding", "bf16") == study.stack
+    assert "grouped" == study.arm("bert/native+grouped-padding").recipe.padding
+    assert {study.arm("bert/native").inference} == {arm.inference for arm in study.arms}
+
+
+def test_a_study_without_levers_is_what_it_was(tmp_path):
+    study = read_study(written(tmp_path, GOOD))
+
+    assert ((), (), 4) == (study.levers, study.stack, len(study.arms))
+
+
+def test_wrong_levers_come_all_at_once_with_their_lines(tmp_path):
+    levers = "levers:\n  - bf61\n  - fp8\n  - lora:rank=0\n  - bf16\n  - bf16\nstack: [packing, grouped-padding]\n"
+
+    with pytest.raises(StudyError) as caught:
+        read_study(written(tmp_path, GOOD + levers))
+
+    assert [(place, said) for place, said in (
+        ("line 10, levers.0", "did you mean bf16"),
+        ("line 11, levers.1", "does not compute in fp8"),
+        ("line 12, levers.2", "at least 1"),
+        ("line 14, levers.4", "twice"),
+        ("line 15, stack", "grouped-padding conflicts with packing"),
+    ) if not any(place in problem and said in problem for problem in caught.value.problems)] == []  # fmt: skip
+    assert 5 == len(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("levers: bf16\n", "list"),
+        ("levers: [1]\n", "string"),
+        ("levers: [workers]\n", "dataloader_num_workers"),
+        ("levers: [power-cap]\n", "may not be set here"),
+        ("levers: [dynamic-padding]\n", "pads less"),
+        ("recipe: {precision: fp8}\n", "precision"),
+    ],
+)
+def test_levers_that_a_study_cannot_try_are_named(tmp_path, more, said):
+    with pytest.raises(StudyError, match=said):
+        read_study(written(tmp_path, GOOD + more))
+
+
+def test_what_the_device_cannot_do_is_refused_before_training(tmp_path):
+    plain = Able(frozenset({"fp32"}), adapters=False)
+    path = written(tmp_path, GOOD + "levers: [bf16, lora, no-dropout]\n")
+
+    findings = check(read_study(path), Facts(able=plain))
+    with pytest.raises(StudyError) as caught:
+        read_study(path, able=plain)
+
+    assert ["levers.bf16", "levers.lora=8"] == [f.where for f in findings if f.check == "lever-refused"]
+    assert 2 == len(caught.value.problems)
+    assert "line 9, levers.0" in caught.value.problems[0]
+
+
+def test_a_lever_against_the_stack_is_a_note_and_its_other_training_no_trap(tmp_path):
+    study = read_study(written(tmp_path, GOOD + LEVERS.replace("freeze-layers=3", "batch=4")))
+
+    checks = {finding.check: finding for finding in check(study)}
+
+    assert ("note", "levers.packing") == (checks["lever-conflict"].level, checks["lever-conflict"].where)
+    assert "unequal-training" not in checks
 
 
 def found(path):

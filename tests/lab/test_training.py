@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -227,3 +228,11 @@ def test_similar_texts_have_similar_embeddings():
 
     assert same == pytest.approx(1.0, abs=1e-4)
     assert same > near > far
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, when its compiler loads
+def test_compiled_kernels_come_to_the_same_loss():
+    recipe = Recipe(batch=4, dropout=0.0, learning_rate=1e-3)
+    losses = [trained(replace(recipe, compile=compiled), steps=2)[0].last_loss for compiled in (False, True)]
+
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)

@@ -61,7 +61,15 @@ def _variants():
         "other recipes": _with_recipes(d.document()),
         "both on the front": _with_front(d.document()),
         "from scratch": d.document(from_scratch=("distilbert/native",)),
+        "levers": d.with_levers(),
+        "levers without results": d.with_levers() | {"comparisons": [], "ablation": _without_results(d.ablation())},
+        "levers without a stack": d.document(ablation=d.ablation(stack=[], whole=None)),
     }
+
+
+def _without_results(ablation):
+    levers = [one | {"alone": None, "on_top": None} for one in ablation["levers"]]
+    return ablation | {"whole": None, "levers": levers}
 
 
 def _with_margin(document, margin):
@@ -126,5 +134,6 @@ def hostile(request, make):
     document["site"] |= {"name": bad, "note": bad, "declared": False}
     document["machine"] |= {"name": bad, "software": {bad: bad}}
     document["checks"] = [dict.fromkeys(("check", "level", "where", "message", "remedy"), bad)]
+    document["ablation"] = make.ablation(bad, bad)
     document["sources"] = [document["sources"][0] | {"title": bad, "url": f"javascript:{bad}"}]
     return document

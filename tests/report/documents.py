@@ -112,6 +112,37 @@ def document(trials=None, comparisons=None, *, devices=("t4", "a100"), declared=
     } | other  # fmt: skip
 
 
+LEVER_ARMS = ("bert/native", "bert/native+bf16", "bert/native+bf16+no-dropout")
+
+
+def ablation(lever="bf16", other="no-dropout", **changed):
+    """One lever that is the whole stack, and one that was tried on top of it only."""
+    base, alone, top = LEVER_ARMS
+    one = {
+        "of": lever, "energy_ratio": estimate(0.7, 1.5, "assumed"), "quality_change": None,
+        "where": f"published: {lever} halves it", "sources": [f"arXiv of {lever}"],
+    }  # fmt: skip
+    first = comparison(alone, base, factor="lever", ratio=0.6, verdict="not inferior")
+    second = comparison(top, alone, factor="lever", ratio=0.8)
+    return {
+        "baseline": base, "stack": [lever], "whole": first,
+        "levers": [
+            {"lever": lever, "title": f"Title of {lever}", "alone": first, "on_top": None, "conflict": None,
+             "claim": one},
+            {"lever": other, "title": f"Title of {other}", "alone": None, "on_top": second,
+             "conflict": f"{other} conflicts with {lever}", "claim": one},
+        ],
+    } | changed  # fmt: skip
+
+
+def with_levers(**changed):
+    """A document of a study with levers."""
+    trials = [trial(arm, seed, f1=50.0, energy_j=100.0 / n) for n, arm in enumerate(LEVER_ARMS, 1) for seed in (0, 1)]
+    found = ablation(**changed)
+    comparisons = [found["whole"], found["levers"][1]["on_top"]]
+    return document(trials, comparisons, ablation=found)
+
+
 def _study(arms, trials, devices):
     recipe = {"epochs": 1, "max_steps": None, "batch": 4, "learning_rate": 2e-4, "precision": "fp32", "fused": True}
     return {

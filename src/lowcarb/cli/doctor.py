@@ -19,6 +19,7 @@ from lowcarb.cli.doctor_text import show_diagnosis
 from lowcarb.core.documents import machine_as_dict
 from lowcarb.core.energy import RESOLVED_FROM, Channel, DeviceEnergy
 from lowcarb.errors import LedgerError, SettingError
+from lowcarb.integrations.limits import leftover
 from lowcarb.ledger.home import LEDGER_FILE, home
 from lowcarb.sensors.base import Sensor
 from lowcarb.sensors.find import Found, find_sensors
@@ -87,6 +88,7 @@ def diagnosis(environ: Mapping[str, str], seconds: float) -> dict[str, Any]:
             *_warnings(found, around),
             *_file_warnings(files, around),
             *_amdsmi_warnings(fault),
+            *leftover(),
         ],
         "packages": {name: _version(name) for name in PACKAGES},
     }

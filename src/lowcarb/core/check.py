@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lowcarb.core.design import apart
+from lowcarb.core.levers import Able, lever_of, parse_pulled
 from lowcarb.core.trial import Arm, Study
 
 Level = Literal["error", "warning", "note"]
@@ -50,6 +52,8 @@ class Facts:
     """By name: train, validation, adversarial."""
     same_vocabulary: Mapping[str, bool] = field(default_factory=dict)
     """By arm: whether a swapped tokenizer has the very vocabulary of the model's own."""
+    able: Able | None = None
+    """What the device can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def check(study: Study, facts: Facts | None = None) -> tuple[Finding, ...]:
         *_windows(study),
         *_budgets(study),
         *_starting_points(study),
+        *_levers(study, known),
     ]
     return tuple(sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.level)))
 
@@ -213,13 +218,32 @@ def _budgets(study: Study) -> Iterator[Finding]:
     def asked(arm: Arm) -> tuple[float, int | None, int]:
         return arm.recipe.epochs, arm.recipe.max_steps, arm.recipe.batch
 
-    for arm in study.arms:
+    # What a lever changes is the point of it, and held against what it was pulled on.
+    for arm in (one for one in study.arms if not one.levers):
         if asked(arm) != asked(base):
             yield Finding(
                 "unequal-training", "warning", arm.id,
                 "trains over another number of epochs, steps or questions a step than the baseline: model and recipe "
                 "change together",
                 "give all arms one epochs, max_steps and batch",
+            )  # fmt: skip
+
+
+def _levers(study: Study, facts: Facts) -> Iterator[Finding]:
+    for text, conflict in apart(study).items():
+        yield Finding(
+            "lever-conflict", "note", f"levers.{text}",
+            f"is tried alone only, not on top of the stack: {conflict}",
+            "leave one of the two out",
+        )  # fmt: skip
+    if facts.able is None:
+        return
+    for text in dict.fromkeys((*study.levers, *study.stack)):
+        reason = lever_of(parse_pulled(text).lever).beyond(facts.able)
+        if reason is not None:
+            yield Finding(
+                "lever-refused", "error", f"levers.{text}", f"cannot be pulled on this device: {reason}",
+                "leave it out, or run the study where the device can",
             )  # fmt: skip
 
 

@@ -22,11 +22,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
+from lowcarb.core.design import lever_pairs
 from lowcarb.core.estimate import Basis, Estimate, weakest
+from lowcarb.core.levers import LEVERS, parse_pulled
 from lowcarb.core.trial import Arm, Metric, Result, Split, Study
 from lowcarb.core.units import PERCENT
 
-Factor = Literal["model", "tokenizer", "recipe", "device"]
+Factor = Literal["model", "tokenizer", "recipe", "lever", "device"]
 Verdict = Literal["better", "worse", "not inferior", "undecided"]
 
 REPLICATES = 4000
@@ -84,21 +86,22 @@ def factor_between(arm: Arm, baseline: Arm) -> Factor | None:
 
 
 def contrasts(study: Study) -> tuple[tuple[Arm, Arm, Factor], ...]:
-    """The (arm, baseline, factor) that a study can tell apart, each arm once.
+    """The (arm, baseline, factor) that a study can tell apart, each arm without levers once.
 
     An arm is held against the study's baseline where one factor separates them, else against the native-tokenizer arm
-    of its own model.
+    of its own model. An arm of levers is held against what it was made from.
     """
-    found = []
+    found: list[tuple[Arm, Arm, Factor]] = []
     baseline = study.arm(study.baseline)
-    for arm in study.arms:
-        natives = [other for other in study.arms if other.model == arm.model and other.tokenizer.kind == "native"]
+    plain = [arm for arm in study.arms if not arm.levers]
+    for arm in plain:
+        natives = [other for other in plain if other.model == arm.model and other.tokenizer.kind == "native"]
         for reference in (baseline, *natives):
             factor = factor_between(arm, reference)
             if factor is not None:
                 found.append((arm, reference, factor))
                 break
-    return tuple(found)
+    return (*found, *((arm, reference, "lever") for arm, reference in lever_pairs(study)))
 
 
 def pairs_between(
@@ -186,7 +189,8 @@ def effect_of(
                 "architecture's, so only the carbon is compared"
             ),
         )
-    benefits, drawbacks = for_and_against(factor, arm, ratio, change, scratch=len(scratch) == 1)
+    levers = [text for text in arm.levers if text not in baseline.levers]
+    benefits, drawbacks = for_and_against(factor, arm, ratio, change, scratch=len(scratch) == 1, levers=levers)
     return Effect(factor, baseline.id, arm.id, ratio, change, len(pairs), verdict, reason, benefits, drawbacks)
 
 
@@ -271,7 +275,7 @@ def judge(ratio: Estimate, change: Estimate, margin: float, pairs: int) -> tuple
 
 
 def for_and_against(
-    factor: Factor, arm: Arm, ratio: Estimate, change: Estimate, *, scratch: bool
+    factor: Factor, arm: Arm, ratio: Estimate, change: Estimate, *, scratch: bool, levers: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Benefits and drawbacks of a mitigation: first what the figures surely say, then what is known of its kind.
 
@@ -281,8 +285,12 @@ def for_and_against(
         ratio: of carbon.
         change: of quality.
         scratch: one side starts from scratch, so that the change of quality says nothing.
+        levers: what was pulled, as it is written; each brings its own benefits and drawbacks.
     """
     benefits, drawbacks = list(KNOWN_BENEFITS[factor]), list(KNOWN_DRAWBACKS[factor])
+    for lever in (LEVERS[parse_pulled(text).lever] for text in levers):
+        benefits += lever.benefits
+        drawbacks += lever.drawbacks
     if not scratch and not change.low <= 0.0 <= change.high:
         (benefits if change.mid > 0 else drawbacks).insert(0, f"{abs(change.mid):.1f} of quality")
     _with_carbon(ratio, benefits, drawbacks)
@@ -304,6 +312,7 @@ KNOWN_BENEFITS: Mapping[Factor, tuple[str, ...]] = {
     "model": ("a lighter model also serves each request for less, for as long as it is used",),
     "tokenizer": ("a vocabulary fitted to the text can shorten sequences, in training and in use",),
     "recipe": ("no change of model or hardware",),
+    "lever": (),
     "device": ("results come sooner",),
 }
 KNOWN_DRAWBACKS: Mapping[Factor, tuple[str, ...]] = {
@@ -313,6 +322,7 @@ KNOWN_DRAWBACKS: Mapping[Factor, tuple[str, ...]] = {
         "checkpoints with the native vocabulary no longer fit",
     ),
     "recipe": ("found on this data: confirm on yours",),
+    "lever": (),
     "device": (
         "rent by the hour is higher, and access is scarcer",
         "more carbon went into making it, and it pays only while it is kept busy",

@@ -90,7 +90,7 @@ class Recipe:
     """One kernel for the whole optimizer step, where the device has it: the same arithmetic, less memory traffic."""
     dropout: float | None = None
     """None keeps the model's own."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "fp8"] = "fp32"
     padding: Literal["max", "longest", "grouped", "packed"] = "longest"
     """To the window's length; to the longest of the batch; the same with batches of like length; or several windows in
     one row, each blind to the others."""
@@ -147,11 +147,13 @@ class Arm:
     inference: Inference
     site: str | None = None
     """The study's site where None; another one per arm is refused."""
+    levers: tuple[str, ...] = ()
+    """What was pulled to come to this arm, as `lowcarb.core.levers.Pulled` is written."""
 
     @property
     def id(self) -> str:
-        """`model/tokenizer`."""
-        return f"{self.model.id}/{self.tokenizer.id}"
+        """`model/tokenizer`, with what was pulled: `model/tokenizer+bf16+freeze-layers=3`."""
+        return "+".join((f"{self.model.id}/{self.tokenizer.id}", *self.levers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +171,13 @@ class Trial:
     threads: int | None = None
     """Processor threads that the training may use; None is all."""
     levers: tuple[str, ...] = ()
+    """Those of the arm: some change the machine and not the recipe."""
 
     @property
     def key(self) -> str:
         """Hash of all that makes the training what it is; the site is not in it, since energy can be priced anew."""
         content = asdict(self)
-        del content["arm"]["site"], content["study"]
+        del content["arm"]["site"], content["arm"]["levers"], content["study"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:24]
 
@@ -211,6 +214,10 @@ class Study:
     budget_j: float | None = None
     budget_g: float | None = None
     budget_s: float | None = None
+    levers: tuple[str, ...] = ()
+    """Levers that are tried one by one: alone against the baseline, and on top of the stack."""
+    stack: tuple[str, ...] = ()
+    """Levers that are pulled together."""
 
     def arm(self, arm_id: str) -> Arm:
         """The arm with this id."""

@@ -41,18 +41,35 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """Where the windows of a packed batch lie, and their answers."""
+
+    places: torch.Tensor
+    """Shape (windows, longest window): number of each token in the flattened batch; -1 beyond a window's end."""
+    starts: torch.Tensor
+    """Shape (windows,): the answer's first token, counted from its window's start."""
+    ends: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows padded to one length."""
+    """Windows padded to one length, or packed into rows of one length."""
 
     tensors: dict[str, torch.Tensor]
     real_tokens: int
     length: int
     target_length: int
+    packed: Packed | None = None
 
     @property
     def size(self) -> int:
-        """Windows in the batch."""
+        """Rows of the batch."""
         return int(self.tensors["input_ids"].shape[0])
+
+    @property
+    def windows(self) -> int:
+        """Windows in the batch: more than rows where it is packed."""
+        return self.size if self.packed is None else len(self.packed.starts)
 
 
 def extractive_windows(
@@ -128,6 +145,51 @@ def padded(windows: Sequence[Window], pad_id: int, length: int | None = None) ->
     return Batch(tensors, sum(len(w.ids) for w in windows), longest, target_length)
 
 
+def packed(windows: Sequence[Window], pad_id: int, length: int) -> Batch:
+    """The windows in as few rows as first-fit finds, each window blind to the others of its row.
+
+    The attention mask is boolean of shape (rows, 1, tokens, tokens), True where a token may look; positions start
+    anew in each window. Padding looks at padding, so that no token is blind to all.
+
+    Args:
+        windows: extractive ones.
+        pad_id: token of the padding.
+        length: no row is longer, unless one window is [tokens].
+    """
+    rows: list[list[int]] = []
+    free: list[int] = []
+    for number in sorted(range(len(windows)), key=lambda n: -len(windows[n].ids)):
+        size = len(windows[number].ids)
+        place = next((r for r, room in enumerate(free) if room >= size), len(rows))
+        if place == len(rows):
+            rows.append([])
+            free.append(length)
+        rows[place].append(number)
+        free[place] -= size
+    longest = max(sum(len(windows[n].ids) for n in row) for row in rows)
+    shape = (len(rows), longest)
+    ids, types = torch.full(shape, pad_id), torch.zeros(shape, dtype=torch.long)
+    positions, owner = torch.zeros(shape, dtype=torch.long), torch.full(shape, -1)
+    places = torch.full((len(windows), max(len(w.ids) for w in windows)), -1)
+    for r, row in enumerate(rows):
+        first = 0
+        for n in row:
+            size = len(windows[n].ids)
+            span = slice(first, first + size)
+            ids[r, span], types[r, span] = torch.tensor(windows[n].ids), torch.tensor(windows[n].types)
+            positions[r, span], owner[r, span] = torch.arange(size), n
+            places[n, :size] = r * longest + first + torch.arange(size)
+            first += size
+    tensors = {
+        "input_ids": ids,
+        "token_type_ids": types,
+        "position_ids": positions,
+        "attention_mask": (owner[:, :, None] == owner[:, None, :])[:, None],
+    }
+    where = Packed(places, torch.tensor([w.start for w in windows]), torch.tensor([w.end for w in windows]))
+    return Batch(tensors, sum(len(w.ids) for w in windows), longest, 0, where)
+
+
 def epoch_batches(
     windows: Sequence[Window], questions: Sequence[Question], recipe: Recipe, pad_id: int, *, seed: int, epoch: int
 ) -> Iterator[Batch]:
@@ -141,7 +203,8 @@ def epoch_batches(
     ordered = sorted(windows, key=lambda window: rank[window.question])
     fixed = recipe.length if recipe.padding == "max" else None
     for first in range(0, len(ordered), recipe.batch):
-        yield padded(ordered[first : first + recipe.batch], pad_id, fixed)
+        batch = ordered[first : first + recipe.batch]
+        yield packed(batch, pad_id, recipe.length) if recipe.padding == "packed" else padded(batch, pad_id, fixed)
 
 
 def _grouped(order: list[int], questions: Sequence[Question], batch: int, rng: random.Random) -> list[int]:

@@ -39,6 +39,9 @@ class Built:
     remap: Remap | None
     """What a swapped tokenizer did to the embeddings; None without a swap."""
     parameters: int
+    """Of the model itself, adapters left out."""
+    trainable: int
+    """That learn, adapters among them."""
 
 
 def build_model(
@@ -47,7 +50,8 @@ def build_model(
     """The model of an arm. The seed draws all weights that are not pretrained.
 
     Raises:
-        SettingError: a layer that the source does not have, or a source of another family.
+        SettingError: a layer that the source does not have, a source of another family, or something of the recipe
+            that this model cannot do.
     """
     torch.manual_seed(seed)
     model, remap = (_scratch(choice, tokenizer), None) if choice.from_scratch else _pretrained(choice, tokenizer, text)
@@ -55,7 +59,74 @@ def build_model(
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = recipe.dropout
-    return Built(model, spec_of(choice.id, model.config), remap, sum(p.numel() for p in model.parameters()))
+    parameters = sum(p.numel() for p in model.parameters())
+    spec = spec_of(choice.id, model.config)
+    _set_attention(model, recipe)
+    _freeze(model, recipe)
+    if recipe.lora_rank is not None:
+        _adapt(model, recipe.lora_rank)
+    if recipe.checkpointing:
+        if not model.supports_gradient_checkpointing:
+            raise SettingError("recipe.checkpointing", value=True, expected=f"false: {choice.family} cannot do it")
+        model.config.use_cache = False
+        _checkpoint(model)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return Built(model, spec, remap, parameters, trainable)
+
+
+def _checkpoint(model: PreTrainedModel) -> None:
+    if hasattr(model, "activation_checkpointing_enable"):  # its name from transformers 5.24 on
+        model.activation_checkpointing_enable()
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def _set_attention(model: PreTrainedModel, recipe: Recipe) -> None:
+    if model.config._attn_implementation != recipe.attention:  # noqa: SLF001  # has no other name
+        model.set_attn_implementation(recipe.attention)
+    if model.config._attn_implementation != recipe.attention:  # noqa: SLF001
+        expected = f"what this model can do: {model.config._attn_implementation}"  # noqa: SLF001
+        raise SettingError("recipe.attention", recipe.attention, expected)
+
+
+def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The layers of the encoder, the lowest first."""
+    if hasattr(model, "bert"):
+        return model.bert.encoder.layer
+    return model.distilbert.transformer.layer if hasattr(model, "distilbert") else model.encoder.block
+
+
+def _freeze(model: PreTrainedModel, recipe: Recipe) -> None:
+    """Take the weights below from the training; nothing is computed backward below the lowest that learns."""
+    layers = encoder_layers(model)
+    if recipe.frozen_layers >= len(layers):
+        raise SettingError("recipe.frozen_layers", recipe.frozen_layers, f"below {len(layers)}, the model's layers")
+    body = getattr(model, "bert", None) or getattr(model, "distilbert", None)
+    if recipe.frozen_embeddings:
+        # T5 has one table, which its decoder and its output share. Norms learn on: they are no look-up tables.
+        tables = [m for m in body.embeddings.modules() if isinstance(m, nn.Embedding)] if body else [model.shared]
+        for table in tables:
+            table.requires_grad_(requires_grad=False)
+    if recipe.frozen_layers:
+        # All of the embeddings: a norm that learns would ask for the gradient through every frozen layer.
+        (body.embeddings if body else model.shared).requires_grad_(requires_grad=False)
+        for layer in layers[: recipe.frozen_layers]:
+            layer.requires_grad_(requires_grad=False)
+
+
+ADAPTED = {"bert": ["query", "value"], "distilbert": ["q_lin", "v_lin"], "t5": ["q", "v"]}
+"""Matrices of queries and values (Hu et al. 2021, arXiv 2106.09685, section 4.2)."""
+
+
+def _adapt(model: PreTrainedModel, rank: int) -> None:
+    """Low-rank adapters in place; only they and a head that is new learn."""
+    from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415  # heavy, and only for adapters
+
+    targets = ADAPTED["t5" if model.config.is_encoder_decoder else model.config.model_type]
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), model)
+    head = getattr(model, "qa_outputs", None)
+    if head is not None:
+        head.requires_grad_(requires_grad=True)
 
 
 def _scratch(choice: ModelChoice, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:

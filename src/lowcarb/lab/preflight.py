@@ -14,6 +14,7 @@ from lowcarb.errors import CatalogueError, LowcarbError, StudyError
 from lowcarb.lab.data import Corpus
 from lowcarb.lab.sources import pretrained_folder
 from lowcarb.lab.study import study_facts
+from lowcarb.lab.support import refusals
 from lowcarb.lab.tokenizers import build_tokenizer, native_tokenizer, same_vocabulary
 
 
@@ -21,11 +22,12 @@ def preflight(study: Study, root: Path, catalogue: Catalogue) -> tuple[Corpus, F
     """The study's questions and what the linter needs to know.
 
     Raises:
-        StudyError: everything that would stop the study later: data, models, tokenizers, devices, site.
+        StudyError: everything that would stop the study later: data, models, tokenizers, recipes, devices, site.
     """
     problems = _catalogue_problems(study, catalogue)
     for model in dict.fromkeys(arm.model for arm in study.arms):
         problems += _model_problems(model)
+    problems += _recipe_problems(study)
     try:
         corpus, _ = study_facts(study, root)
     except StudyError as error:
@@ -47,6 +49,11 @@ def _catalogue_problems(study: Study, catalogue: Catalogue) -> list[str]:
             except CatalogueError as error:
                 problems.append(str(error))
     return problems
+
+
+def _recipe_problems(study: Study) -> list[str]:
+    """What no training of an arm could do, by arm."""
+    return [f"{arm.id}: {refusal}" for arm in study.arms for refusal in refusals(arm)]
 
 
 def _model_problems(model: ModelChoice) -> list[str]:

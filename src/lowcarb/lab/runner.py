@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 import transformers
 
 from lowcarb.core.trial import Trial
+from lowcarb.errors import SettingError
 from lowcarb.lab.answer import answers
 from lowcarb.lab.base import OnStep
 from lowcarb.lab.data import Corpus, Question, load_corpus
-from lowcarb.lab.features import Batch, Window, epoch_batches, extractive_windows, generative_windows
-from lowcarb.lab.models import build_model
+from lowcarb.lab.distill import Lesson, question_losses, taught, teacher_recipe, trained_teacher
+from lowcarb.lab.features import extractive_windows, generative_windows
+from lowcarb.lab.models import Built, build_model
 from lowcarb.lab.score import score
+from lowcarb.lab.selection import Material, held_out, selected
 from lowcarb.lab.similarity import minilm_similarity
+from lowcarb.lab.support import check_arm
 from lowcarb.lab.tokenizers import build_tokenizer, fertility, native_tokenizer, same_vocabulary
-from lowcarb.lab.train import StepCount, Trained, device_for_training, planned_steps, train
+from lowcarb.lab.train import StepCount, Trained, device_for_training
 from lowcarb.tracker.track import Tracker
 
 
@@ -43,6 +47,7 @@ class TorchRunner:
         if trial.threads is not None:
             torch.set_num_threads(trial.threads)
         arm = trial.arm
+        check_arm(arm)
         with tracker.phase("prepare"):
             corpus = self._load(trial)
             text = corpus.text()
@@ -51,16 +56,11 @@ class TorchRunner:
             built = build_model(arm.model, tokenizer, arm.recipe, text, seed=trial.seed)
             device = device_for_training()
             model = built.model.to(device)
-            windows = _training_windows(corpus.train, tokenizer, trial, generative=model.config.is_encoder_decoder)
-        steps_per_epoch = -(-len(windows) // arm.recipe.batch)
-        batches = _endless(windows, corpus.train, trial, tokenizer.pad_token_id)
+            teacher = _teacher(trial, tokenizer, text, device)
+            material = _material(corpus.train, tokenizer, trial, generative=model.config.is_encoder_decoder)
+        lesson = Lesson(arm.recipe, trial.seed, tokenizer.pad_token_id, on_step)
         with tracker.phase("train"), count.metering():
-            # Dropout draws from here on, so that it does not depend on what building the model drew.
-            torch.manual_seed(trial.seed)
-            trained = train(
-                model, built.spec, batches, arm.recipe, steps=planned_steps(steps_per_epoch, arm.recipe),
-                steps_per_epoch=steps_per_epoch, on_step=on_step,
-            )  # fmt: skip
+            trained, facts = _trained(lesson, built, teacher, material)
             tracker.tokens(int(trained.tokens))
             tracker.steps(trained.steps)
         tests = {"validation": corpus.validation, "adversarial": corpus.adversarial}
@@ -70,9 +70,10 @@ class TorchRunner:
             scores = {name: asdict(score(split, given[name], minilm_similarity)) for name, split in tests.items()}
         return {
             "scores": scores,
-            "training": _training_facts(trained, count),
+            "training": _training_facts(trained, count) | facts,
             "model": {
-                "parameters": built.parameters, "spec": asdict(built.spec), "device": device.type,
+                "parameters": built.parameters, "trainable": built.trainable, "spec": asdict(built.spec),
+                "device": device.type,
                 "from_scratch": arm.model.from_scratch, "remap": asdict(built.remap) if built.remap else None,
             },
             "tokenizer": {
@@ -89,20 +90,69 @@ class TorchRunner:
         return self._corpus[1]
 
 
-def _training_windows(
+def _material(
     questions: tuple[Question, ...], tokenizer: transformers.PreTrainedTokenizerBase, trial: Trial, *, generative: bool
-) -> list[Window]:
+) -> Material:
     recipe = trial.arm.recipe
     if generative:
-        return generative_windows(questions, tokenizer, recipe.length, trial.arm.inference.answer_tokens)
-    return extractive_windows(questions, tokenizer, recipe.length, recipe.stride)
+        windows = generative_windows(questions, tokenizer, recipe.length, trial.arm.inference.answer_tokens)
+        return Material(questions, tuple(windows))
+    material = Material(questions, tuple(extractive_windows(questions, tokenizer, recipe.length, recipe.stride)))
+    if not recipe.answer_windows:
+        return material
+    answering = material.with_answer()
+    if not answering.windows:
+        expected = f"false: no window of {recipe.length} tokens holds an answer"
+        raise SettingError("recipe.answer_windows", recipe.answer_windows, expected)
+    return answering
 
 
-def _endless(windows: list[Window], questions: tuple[Question, ...], trial: Trial, pad_id: int) -> Iterator[Batch]:
-    epoch = 0
-    while True:
-        yield from epoch_batches(windows, questions, trial.arm.recipe, pad_id, seed=trial.seed, epoch=epoch)
-        epoch += 1
+def _teacher(
+    trial: Trial, tokenizer: transformers.PreTrainedTokenizerBase, text: list[str], device: torch.device
+) -> Built | None:
+    """The arm's own model with all its layers, not trained yet."""
+    arm = trial.arm
+    if arm.recipe.teacher is None:
+        return None
+    recipe = teacher_recipe(arm.recipe)
+    built = build_model(replace(arm.model, layers=None), tokenizer, recipe, text, seed=trial.seed)
+    built.model.to(device)
+    return built
+
+
+def _trained(
+    lesson: Lesson, built: Built, teacher: Built | None, material: Material
+) -> tuple[Trained, dict[str, object]]:
+    """Train the model, and before it whatever its recipe asks for: all that is metered as training."""
+    recipe, held, before = lesson.recipe, None, []
+    if recipe.patience is not None:
+        rest, looked_at = held_out(material.questions, lesson.seed)
+        held, material = material.part(looked_at), material.part(rest)
+        if not held.windows or not material.windows:
+            raise SettingError("recipe.patience", recipe.patience, "None: too few paragraphs to hold a tenth out")
+    if recipe.data_share < 1.0 or recipe.selection == "deduplicated":
+        losses = None
+        if recipe.selection == "loss":
+            losses, scouting = question_losses(lesson, built, material)
+            before.append(("scout", scouting))
+        material = material.part(selected(material.questions, recipe, lesson.seed, losses))
+    if teacher is not None:
+        before.append(("teacher", trained_teacher(lesson, teacher, material)))
+    trained = taught(
+        lesson, built, material, held=held, teacher=teacher.model if teacher else None,
+        teacher_spec=teacher.spec if teacher else None,
+    )  # fmt: skip
+    facts: dict[str, object] = {
+        "questions": len(material.questions),
+        "windows": len(material.windows),
+        "held_out": len(held.questions) if held else 0,
+        "best_step": trained.best_step,
+        "stopped_early": trained.stopped_early,
+    }
+    for name, done in before:
+        facts[f"{name}_steps"], facts[f"{name}_flops"] = done.steps, done.cost.flops
+        trained = trained.with_more(done)
+    return trained, facts
 
 
 def _training_facts(trained: Trained, count: StepCount) -> dict[str, object]:

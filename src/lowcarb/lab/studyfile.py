@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from lowcarb.core.design import lever_axis
+from lowcarb.core.levers import Able
 from lowcarb.core.trial import (
     Arm,
     DataChoice,
@@ -26,6 +28,9 @@ from lowcarb.core.trial import (
     TokenizerChoice,
 )
 from lowcarb.errors import StudyError
+
+TRAINER = Able(frozenset({"fp32", "bf16", "fp16"}), gpu=True, compile=True, power_limit=False, adapters=True)
+"""What lowcarb's own trainer can do on a device that can do all: whether this one can is for the linter to say."""
 
 POSITIONS = 512
 """Longest window of BERT and DistilBERT [tokens]: they learn a row a position."""
@@ -74,7 +79,8 @@ def _model_of(kind: type, **changed: Any) -> type[BaseModel]:
 
 
 ShapeFile = _model_of(Shape)
-RecipeFile = _model_of(Recipe)
+# fp8 is a lever: it asks for a trainer of its own.
+RecipeFile = _model_of(Recipe, precision=(Literal["fp32", "bf16", "fp16"], "fp32"))
 InferenceFile = _model_of(Inference)
 DataFile = _model_of(DataChoice)
 TokenizerFile = _model_of(TokenizerChoice)
@@ -107,6 +113,8 @@ class StudyFile(BaseModel):
     tokenizers: list[TokenizerFile] = Field(default_factory=list)  # type: ignore[valid-type]
     arms: list[str] | None = None
     baseline: str | None = None
+    levers: list[str] = Field(default_factory=list)
+    stack: list[str] = Field(default_factory=list)
     recipe: RecipeFile = Field(default_factory=RecipeFile)  # type: ignore[valid-type]
     inference: InferenceFile = Field(default_factory=InferenceFile)  # type: ignore[valid-type]
     seeds: list[int]
@@ -127,13 +135,14 @@ class Problem:
     message: str
 
 
-def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
+def read_study(path: Path, overrides: Sequence[str] = (), able: Able = TRAINER) -> Study:
     """The study of a file.
 
     Args:
         path: a YAML file.
         overrides: `KEY=VALUE` each, a dotted key and a YAML value, set before the file is checked; a list's entry is
             named by its id or its number: `models.bert.source=/data/bert`.
+        able: what the device can do: levers that it cannot do are problems of the file.
 
     Raises:
         StudyError: all that is wrong with the file, each with its line.
@@ -156,7 +165,7 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     except ValidationError as error:
         problems = [Problem(tuple(e["loc"]), _said(e)) for e in error.errors()]
         raise StudyError(str(path), [_placed(p, lines) for p in problems]) from error
-    problems, study = _assembled(file)
+    problems, study = _assembled(file, able)
     if study is None or problems:
         raise StudyError(str(path), [_placed(problem, lines) for problem in problems])
     return study
@@ -225,7 +234,7 @@ def _entry(holder: Any, name: str, override: str, where: str) -> Any:
     raise StudyError(where, [f"--set {override}: there is no {name!r}"])
 
 
-def _assembled(file: Any) -> tuple[list[Problem], Study | None]:
+def _assembled(file: Any, able: Able) -> tuple[list[Problem], Study | None]:
     """The study that a valid `StudyFile` describes, and what its parts have to say about each other."""
     problems: list[Problem] = []
     tokenizers = [TokenizerChoice(**t.model_dump()) for t in file.tokenizers] or [TokenizerChoice("native")]
@@ -255,11 +264,15 @@ def _assembled(file: Any) -> tuple[list[Problem], Study | None]:
         problems.append(Problem(("baseline",), f"is none of the arms: {', '.join(chosen) or 'there are none'}"))
     if problems:
         return problems, None
+    axis = lever_axis(arms[baseline], file.levers, file.stack, able)
+    if axis.problems:
+        places = [(p.section,) if p.index is None else (p.section, p.index) for p in axis.problems]
+        return [Problem(path, p.message) for path, p in zip(places, axis.problems, strict=True)], None
     return [], Study(
         id=file.id,
         question=file.question,
         data=DataChoice(**file.data.model_dump()),
-        arms=tuple(arms[arm_id] for arm_id in chosen),
+        arms=(*(arms[arm_id] for arm_id in chosen), *axis.arms),
         baseline=baseline,
         seeds=tuple(file.seeds),
         metric=file.metric,
@@ -271,6 +284,8 @@ def _assembled(file: Any) -> tuple[list[Problem], Study | None]:
         budget_j=file.budget.energy_j,
         budget_g=file.budget.carbon_g,
         budget_s=file.budget.time_s,
+        levers=axis.levers,
+        stack=axis.stack,
     )
 
 

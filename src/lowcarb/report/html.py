@@ -12,6 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from lowcarb.core.units import J_PER_KWH, KILO
 from lowcarb.report import bars, figures, setting, table
+from lowcarb.report.ablation import ablation_table
+from lowcarb.report.columns import Table
 from lowcarb.report.digest import Document, metric_of, name_of, status_counts, unfinished
 from lowcarb.report.figures import NARROW, WIDE
 from lowcarb.report.format import Unit, bounds, digits_of, figure, number, percent, plain, quantity, unit_for, writable
@@ -43,7 +45,7 @@ class Chart(NamedTuple):
 
     wide: str
     narrow: str
-    table: table.Table
+    table: Table
 
 
 class Tile(NamedTuple):
@@ -65,7 +67,7 @@ def render_html(document: Mapping[str, Any], *, title: str | None = None) -> str
     """
     study = document["study"]
     cards = [(one, _card(document, one)) for one in document["comparisons"]]
-    arm = contrast_arm(document)
+    arm, table_of_levers = contrast_arm(document), ablation_table(document)
     context = {
         "title": title or study["question"] or study["id"],
         "study": study,
@@ -80,6 +82,8 @@ def render_html(document: Mapping[str, Any], *, title: str | None = None) -> str
         "quality": table.quality_table(document),
         "scatter": _chart(figures.quality_carbon, document, table.points_table),
         "tree": _chart(figures.forest, document, table.comparisons_table),
+        "ablation": table_of_levers,
+        "claims": _claims(document),
         "phases": _chart(bars.energy_by_phase, document, table.phases_table),
         "devices": _chart(bars.devices, document, table.devices_table),
         "spread": _chart(bars.trial_spread, document, table.trials_table),
@@ -117,9 +121,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _chart(
-    draw: Callable[[Document, float], str], document: Document, as_table: Callable[[Document], table.Table]
-) -> Chart:
+def _chart(draw: Callable[[Document, float], str], document: Document, as_table: Callable[[Document], Table]) -> Chart:
     return Chart(draw(document, WIDE), draw(document, NARROW), as_table(document))
 
 
@@ -130,6 +132,7 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("arms", "Costs and quality", True),
         ("front", "Quality against carbon", context["scatter"].wide),
         ("comparisons", "Comparisons", True),
+        ("levers", "Levers", context["ablation"].rows),
         ("energy", "Energy by phase", context["phases"].wide),
         ("devices", "Other devices", context["devices"].wide),
         ("trials", "Trials", True),
@@ -193,6 +196,21 @@ def _card(document: Document, comparison: Document) -> dict[str, Any]:
         "drawbacks": comparison["drawbacks"],
         "exchange": exchange(document, comparison) if device else None,
     }
+
+
+def _claims(document: Document) -> list[dict[str, str]]:
+    """What is said of each lever elsewhere, with where from."""
+    found = (document.get("ablation") or {"levers": []})["levers"]
+    return [
+        {
+            "lever": one["lever"],
+            "title": one["title"],
+            "of": one["claim"]["of"],
+            "where": one["claim"]["where"],
+            "sources": ", ".join(one["claim"]["sources"]),
+        }
+        for one in found
+    ]
 
 
 def _lost(document: Document) -> list[dict[str, Any]]:

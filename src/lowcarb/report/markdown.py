@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lowcarb.report.ablation import ablation_table
+from lowcarb.report.columns import Table
 from lowcarb.report.digest import Document, device_names, name_of, status_counts, unfinished
 from lowcarb.report.format import plain, quantity, writable
 from lowcarb.report.summary import contrast_arm, lead, measured_words, sentences, total_carbon
-from lowcarb.report.table import Table, arms_table, comparisons_table, devices_table
+from lowcarb.report.table import arms_table, comparisons_table, devices_table
 
 METHOD = (
     "Energy = ∫ power dt; carbon = energy × PUE × grid intensity, and a share of making the machine. Intervals of "
@@ -26,7 +28,8 @@ def render_markdown(document: Mapping[str, Any]) -> str:
         _items(one.plain for one in sentences(document)),
         _totals(document),
         _table(arms_table(document)),
-        _table(comparisons_table(document)),
+        _table(comparisons_table(document, levers=False)),
+        _table(ablation_table(document)),
     ]
     if device_names(document):
         blocks += ["Devices are projected, not measured.", _table(devices_table(document, contrast_arm(document)))]

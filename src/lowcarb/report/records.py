@@ -160,7 +160,7 @@ def read_study(ledger: Ledger, study_id: str) -> tuple[Study, tuple[TrialRecord,
     records = []
     for arm in study.arms:
         for seed in study.seeds:
-            trial = replace(template, arm=arm, seed=seed, data=study.data, threads=study.threads)
+            trial = replace(template, arm=arm, seed=seed, data=study.data, threads=study.threads, levers=arm.levers)
             found = ledger.run(trial.key)
             records.append(record_of(trial, ledger.attempts(found.id) if found else ()))
     return study, tuple(records)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from lowcarb.core.trial import Recipe
 from lowcarb.core.units import BYTES_PER_GIB
 from lowcarb.report.digest import Document, metric_of
 from lowcarb.report.format import figure, number, quantity
@@ -26,6 +28,15 @@ RECIPE = (
     ("length", "window, tokens"), ("stride", "overlap, tokens"), ("fused", "fused optimizer step"),
     ("unmetered_epochs", "epochs outside the meter"),
 )  # fmt: skip
+
+UNUSUAL = (
+    ("accumulation", "batches a step"), ("frozen_embeddings", "embeddings frozen"),
+    ("frozen_layers", "lowest layers frozen"), ("lora_rank", "rank of adapters"),
+    ("checkpointing", "activations computed anew"), ("compile", "compiled kernels"), ("attention", "attention"),
+    ("data_share", "share of the questions"), ("selection", "which of them"),
+    ("answer_windows", "only windows with the answer"), ("patience", "looks without a gain"), ("teacher", "teacher"),
+)  # fmt: skip
+"""Shown only where an arm has them otherwise than by default."""
 
 
 def site(document: Document) -> tuple[Fact, ...]:
@@ -87,10 +98,16 @@ def _data(name: str, most: int | None) -> str:
 
 
 def recipe(document: Document) -> tuple[Fact, ...]:
-    """How the arms were trained: what is common to all, and by arm what is not."""
-    recipes = {f"{arm['model']['id']}/{arm['tokenizer']['id']}": arm["recipe"] for arm in document["study"]["arms"]}
+    """How the arms were trained: what is common to all, and by arm what is not; levers are told elsewhere."""
+    recipes = {
+        f"{arm['model']['id']}/{arm['tokenizer']['id']}": arm["recipe"]
+        for arm in document["study"]["arms"]
+        if not arm.get("levers")
+    }
+    usual = asdict(Recipe())
     rows = []
-    for name, title in RECIPE:
+    unusual = [(n, t) for n, t in UNUSUAL if any(one.get(n, usual[n]) != usual[n] for one in recipes.values())]
+    for name, title in (*RECIPE, *unusual):
         values = {arm: _value(one[name]) for arm, one in recipes.items() if name in one}
         kinds = dict.fromkeys(values.values())
         if not any(kind != "—" for kind in kinds):

@@ -18,6 +18,7 @@ from lowcarb.core.forecast import Projection, contrast_factor, project
 from lowcarb.core.site import Site
 from lowcarb.core.trial import Study
 from lowcarb.errors import LowcarbError
+from lowcarb.report.ablation import ablation_of
 from lowcarb.report.records import TRAIN, TrialRecord
 
 SCHEMA_VERSION = 1
@@ -43,6 +44,7 @@ def study_document(
     trials = [_trial(record, projections[record.trial.key], site) for record in records]
     found = [*effects(study, [record.result for record in records]), *_device_effects(study, projections.values())]
     arms = _arms(study, trials)
+    comparisons = [_comparison(effect) for effect in found]
     machines = [record.machine for record in records if record.machine is not None]
     used = {source for trial in trials if trial["footprint"] for source in trial["footprint"]["sources"]}
     used |= {s for one in projections.values() for p in one.values() for s in p.footprint.sources}
@@ -54,7 +56,8 @@ def study_document(
         "machine": machine_as_dict(machines[-1]) if machines else None,
         "trials": trials,
         "arms": arms,
-        "comparisons": [_comparison(effect) for effect in found],
+        "comparisons": comparisons,
+        "ablation": ablation_of(study, comparisons),
         "pareto": [asdict(p) for p in pareto(_points(arms))],
         "checks": [finding.as_dict() for finding in _findings(study, records, [*findings, *left_out])],
         "totals": _totals(records, site),
@@ -114,6 +117,8 @@ def _study(study: Study) -> dict[str, Any]:
         "devices": list(study.devices),
         "data": asdict(study.data),
         "arms": [asdict(arm) for arm in study.arms],
+        "levers": list(study.levers),
+        "stack": list(study.stack),
     }
 
 

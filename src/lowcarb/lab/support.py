@@ -1,0 +1,80 @@
+"""What the lab cannot do for an arm: refused by name before anything trains, never left out in silence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+
+from lowcarb.core.trial import Arm, Recipe
+from lowcarb.errors import SettingError
+
+COMPILERS = ("c++", "g++", "clang++", "cl")
+
+
+def refusals(arm: Arm) -> list[SettingError]:
+    """All of a recipe that this lab, its libraries or the model's family cannot do; empty where nothing stands out."""
+    return [*_numbers(arm.recipe), *_together(arm), *_installed(arm.recipe), *_of_family(arm)]
+
+
+def check_arm(arm: Arm) -> None:
+    """Raises SettingError for the first thing that cannot be done."""
+    for refusal in refusals(arm):
+        raise refusal
+
+
+def _numbers(recipe: Recipe) -> list[SettingError]:
+    found = []
+    for name, least in (("accumulation", 1), ("frozen_layers", 0), ("lora_rank", 1), ("patience", 1)):
+        value = getattr(recipe, name)
+        if value is not None and value < least:
+            found.append(SettingError(f"recipe.{name}", value, f"{least} or more"))
+    if not 0.0 < recipe.data_share <= 1.0:
+        found.append(SettingError("recipe.data_share", recipe.data_share, "above 0 and at most 1"))
+    return found
+
+
+def _together(arm: Arm) -> list[SettingError]:
+    recipe, found = arm.recipe, []
+    if recipe.lora_rank is not None and (recipe.frozen_layers or recipe.frozen_embeddings):
+        found.append(SettingError("recipe.lora_rank", recipe.lora_rank, "None where layers or embeddings are frozen"))
+    if recipe.selection in ("diverse", "loss") and recipe.data_share == 1.0:
+        found.append(SettingError("recipe.selection", recipe.selection, "random where all questions are trained on"))
+    if recipe.teacher is not None and recipe.teacher != arm.model.id:
+        expected = f"{arm.model.id}: a teacher is the arm's own model with all its layers"
+        found.append(SettingError("recipe.teacher", recipe.teacher, expected))
+    layers = arm.model.shape.layers if arm.model.shape else len(arm.model.layers) if arm.model.layers else None
+    if layers is not None and recipe.frozen_layers >= layers:
+        found.append(SettingError("recipe.frozen_layers", recipe.frozen_layers, f"below {layers}, the model's layers"))
+    return found
+
+
+def _installed(recipe: Recipe) -> list[SettingError]:
+    found = []
+    if recipe.precision == "fp8":
+        found.append(SettingError("recipe.precision", "fp8", "fp32, bf16 or fp16: the lab has no kernels for fp8"))
+    if recipe.lora_rank is not None and find_spec("peft") is None:
+        expected = "None, or the library for adapters: pip install 'lowcarb[lab]'"
+        found.append(SettingError("recipe.lora_rank", recipe.lora_rank, expected))
+    compiler = os.environ.get("CXX") or next(filter(None, map(shutil.which, COMPILERS)), None)
+    if recipe.compile and compiler is None:
+        expected = f"false, or a compiler on the path ({', '.join(COMPILERS)})"
+        found.append(SettingError("recipe.compile", recipe.compile, expected))
+    return found
+
+
+def _of_family(arm: Arm) -> list[SettingError]:
+    recipe = arm.recipe
+    found: list[SettingError] = []
+    if arm.model.family != "t5":
+        return found
+    if recipe.padding == "packed":
+        expected = "max, longest or grouped: T5 counts distances between tokens, also across the windows of a row"
+        found.append(SettingError("recipe.padding", "packed", expected))
+    if recipe.answer_windows:
+        found.append(
+            SettingError("recipe.answer_windows", recipe.answer_windows, "false: T5 has one window a question")
+        )
+    if recipe.teacher is not None:
+        found.append(SettingError("recipe.teacher", recipe.teacher, "None: soft labels are of spans, which T5 has not"))
+    return found
