@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,17 @@ def test_the_papers_study_runs_from_local_folders_and_files(stand_ins):
     training = [json.loads(json.dumps(r.facts["training"])) for r in recorded(ledger, "paper")[1]]
     assert {(2, 2)} == {(facts["steps"], facts["metered_steps"]) for facts in training}
     assert load_corpus(study.data).digest == corpus.digest
+
+
+def test_a_tokenizer_is_trained_once():
+    """Training one twice gives two vocabularies, and then two trials are no pair."""
+    program = (
+        "import sys, json; from lowcarb.lab.tokenizers import trained_tokenizer as t; text = json.loads(sys.argv[1]);"
+        "kinds = ('wordpiece', 'bpe', 'unigram');"
+        "print(json.dumps([sorted(t(kind, 't5', text, 500).get_vocab().items()) for kind in kinds]))"
+    )
+    command = [sys.executable, "-c", program, json.dumps(list(TEXT))]
+
+    vocabularies = {subprocess.run(command, capture_output=True, check=True, timeout=120).stdout for _ in range(2)}
+
+    assert len(vocabularies) == 1

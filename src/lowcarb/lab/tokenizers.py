@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import tokenizers
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lowcarb.core.trial import ModelChoice, ModelFamily, TokenizerChoice
 from lowcarb.lab.sources import pretrained_folder
+from lowcarb.ledger.home import home
+
+_log = logging.getLogger(__name__)
 
 NATIVE_SCRATCH_VOCABULARY = 8000
 """Pieces of the native tokenizer of a model from scratch, which has none of its own: the usual least size for English
@@ -44,11 +54,38 @@ def build_tokenizer(choice: TokenizerChoice, model: ModelChoice, text: Sequence[
 
 
 def trained_tokenizer(kind: str, family: ModelFamily, text: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
-    """A tokenizer trained on some text: `wordpiece` (lower case, as BERT uncased), `bpe` (byte-level) or `unigram`."""
-    specials = SPECIALS[family]
-    backend, trainer = _untrained(kind, list(specials.values()), specials["unk_token"], vocabulary)
-    backend.train_from_iterator(text, trainer)
+    """A tokenizer trained on some text: `wordpiece` (lower case, as BERT uncased), `bpe` (byte-level) or `unigram`.
+
+    It is kept in lowcarb's home and taken from there the next time: training one twice gives two vocabularies (the
+    library breaks ties by the order of a hash table), and two trials with two vocabularies are no pair.
+    """
+    specials, held = SPECIALS[family], tuple(text)
+    asked = json.dumps([kind, family, vocabulary, tokenizers.__version__, held])
+    kept = home() / "tokenizers" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json"
+    try:
+        backend = Tokenizer.from_file(str(kept))
+    except Exception:  # noqa: BLE001  # the library raises nothing narrower: it is not there, or cannot be read
+        backend, trainer = _untrained(kind, list(specials.values()), specials["unk_token"], vocabulary)
+        backend.train_from_iterator(held, trainer)
+        backend = _keep(backend, kept)
     return with_template(PreTrainedTokenizerFast(tokenizer_object=backend, **specials), family)
+
+
+def _keep(backend: Tokenizer, place: Path) -> Tokenizer:
+    """Keep a tokenizer; the one that another process kept in the meantime wins. Where nothing can be kept, this one."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, suffix=".part", delete=False) as file:
+            file.write(backend.to_str())
+        try:
+            os.link(file.name, place)
+        finally:
+            Path(file.name).unlink()
+    except FileExistsError:
+        return Tokenizer.from_file(str(place))
+    except OSError as error:
+        _log.warning("the trained tokenizer cannot be kept (%s): a later trial may get another vocabulary", error)
+    return backend
 
 
 def _untrained(kind: str, specials: list[str], unknown: str, vocabulary: int) -> tuple[Tokenizer, Any]:
