@@ -36,7 +36,7 @@ ELSEWHERE = {
     "clock-lock": "it needs the device: see lowcarb.integrations.limits",
     "other-device": "start the training on that device",
     "greener-site": "start the training there",
-    "greener-hour": "start the training then: `lowcarb schedule` finds the hour",
+    "greener-hour": "start the training then",
 }
 """What cannot be said through arguments or the model, and where to do it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from lowcarb import __version__
-from lowcarb.cli import advise, catalogue, doctor, forecast, ledger, levers, report, study, track
+from lowcarb.cli import advise, catalogue, doctor, forecast, ledger, levers, reduce, report, study, track
 from lowcarb.cli.console import (
     EXIT_BUDGET,
     EXIT_FAILED,
@@ -40,6 +40,7 @@ app.command(
 app.add_typer(study.app, name="study")
 app.command("advise")(advise.advise)
 app.command("levers")(levers.levers)
+app.command("reduce")(reduce.reduce)
 app.command("report")(report.report)
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(ledger.app, name="ledger")

@@ -1,0 +1,383 @@
+"""Search for the recipe with the least energy at the quality of the baseline: levers, tried, halved, confirmed.
+
+    probe        a few steps of the baseline: what a whole training of it takes
+    exact        levers that leave the arithmetic alone are taken at once, if a probe says that they save
+    reference    the baseline's quality on the search's questions, from its cheap equal: those levers and bf16
+    explore      stacks of levers, one seed each: what is known to help first, then what a tree-structured Parzen
+                 estimator proposes (Bergstra et al. 2011, NeurIPS 24), the most promising of several proposals
+    promote      a second and a third seed for the better halves
+    confirm      the finalists against the baseline itself, new seeds, questions that nothing has seen
+    contribute   what each lever of the winner does to its energy
+
+A search that is broken off goes on where it was: what was trained is in the ledger, and the same questions are asked
+of it in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from lowcarb.core.compare import Spread, effect_of
+from lowcarb.core.estimate import Estimate
+from lowcarb.core.levers import Pulled, pull
+from lowcarb.core.search import (
+    Axis,
+    Confirmation,
+    Look,
+    Stack,
+    Standing,
+    axes_of,
+    exact_stack,
+    finalists,
+    last_passed,
+    promoted,
+    repaired,
+    safe_saving,
+    standings,
+    starts,
+)
+from lowcarb.core.trial import Trial
+from lowcarb.errors import BudgetExceeded, SettingError
+from lowcarb.lab.base import Step
+from lowcarb.lab.holdout import together
+from lowcarb.lab.proposals import Predictor, Proposals
+from lowcarb.lab.task import Confirmed, Found, Task, f1_of, halves, mean_f1, pairs_of
+from lowcarb.lab.trying import Bill, Cost, Try, Workshop
+
+PROBE_STEPS = (4, 12)
+"""Fewest and most steps of a probe. `assumed`: enough to pass the first step's making ready."""
+PROBE_SHARE = 0.04
+"""Share of the steps that a probe takes, between those bounds."""
+WORTH = 0.97
+"""A probe must be cheaper by this factor to say that something saves: less is noise. `assumed`."""
+EXPLORE_SHARE, SECOND_SHARE, THIRD_SHARE = 0.6, 0.85, 0.95
+"""Shares of what is left after the reference, until which stacks get their first, second and third seed."""
+DEAR_REFERENCE = 0.4
+"""Trainings of the baseline above which the reference gets one seed: stacks need the rest. `assumed`."""
+DOMINATED = 0.1
+"""A training whose saving (ln) will be so much below that of a stack that is safe already is stopped. `assumed`."""
+CONFIRMED_FROM = 1000
+"""The first seed of the confirmation: none that the search has used."""
+EXTRA = 1.4
+"""Time of a confirmation over that of its baselines: finalists and scoring. `assumed`."""
+LEAST_SEARCH = 1.0
+"""Trainings of the baseline that a search is left with before the confirmation gets all its seeds. `assumed`."""
+PROBE_SPREAD = 1.2
+"""Factor within which a probe tells the energy of a whole training. `assumed`: few batches, of chance lengths."""
+
+
+def reduce(task: Task, workshop: Workshop) -> Found:
+    """Search, confirm, and say what may be claimed: the baseline where nothing holds.
+
+    Raises:
+        SettingError: the budget does not pay for one baseline and its comparison; the baseline does not train, or
+            misses the floor; a pinned lever cannot be pulled.
+        KeyboardInterrupt: from the user; what was trained is in the ledger.
+    """
+    pull(task.trial(task.holdout.search, 0), task.pinned, task.able)
+    search = _Search(task, workshop)
+    try:
+        search.prepare()
+        search.explore()
+        search.promote()
+    except BudgetExceeded as error:
+        return search.nothing("the budget was used up before the search was done", error)
+    return search.confirm()
+
+
+class _Search:
+    def __init__(self, task: Task, workshop: Workshop) -> None:
+        self.task, self.workshop = task, workshop
+        self.looks: list[Look] = []
+        self.base: Stack = ()
+        self.axes: list[Axis] = []
+        self.unit = 0.0  # what a training of the baseline takes, in the currency
+        self.baseline = Cost()
+        self.overhead = 0.0  # what a try takes beside its training phase, in the currency
+        self.reference: list[float] = []
+        self.references = 0
+        self.begun = 0.0  # what was spent when the exploring began, in the currency
+        self.seeds = task.confirm_seeds
+        self.allowance = 0.0
+        ratio = task.holdout.search.questions / task.holdout.judge.questions
+        self.confirmation = Confirmation(task.margin, task.confirm_seeds, ratio)
+
+    # Before the search.
+
+    def prepare(self) -> None:
+        """Baseline's cost, levers, reference."""
+        task = self.task
+        self._probe_baseline()
+        self._plan()
+        trial = task.trial(task.holdout.search, 0)
+        self.axes = axes_of(task.levers, trial, task.able, without=task.without)
+        self.base = self._exact(trial)
+        equal = self._reference_stack(trial)
+        self._refer(equal)
+
+    def _probe_baseline(self) -> None:
+        """What a training of the baseline takes, from a few steps."""
+        task = self.task
+        self.workshop.settle_currency()
+        try:
+            probe = self._probe((), "search")
+        except BudgetExceeded as error:
+            needed = "more: the first steps of one baseline use it up"
+            raise SettingError(f"budget of {error.what}", f"{error.limit:g} {error.unit}", needed) from error
+        self.unit = self._projected(probe)
+        if probe.step is None or not 0.0 < self.unit < math.inf:
+            raise SettingError("baseline", task.baseline.id, f"a recipe that trains: {probe.reason}")
+        self.baseline = probe.train.times(self.unit / self.workshop.value(probe.train))
+        self.workshop.tell(f"a training of the baseline takes about {self.baseline.wall_s:.0f} s")
+
+    def _plan(self) -> None:
+        """Share the budget out between search and confirmation."""
+        limits, one = self.workshop.limits, self.baseline
+        left = 1.0 - limits.share(self.workshop.total)
+        each = limits.share(one)
+        self.allowance = self.task.trainings * self.unit
+        if limits.money is not None and one.money == 0.0:
+            raise SettingError("budget of money", limits.money, "a site or devices whose price is known: see --site")
+        if each == 0.0:
+            return
+        if each > left:
+            what, limit, used, unit = max(limits.each(one), key=lambda row: row[2] / row[1])
+            raise SettingError(
+                f"budget of {what}", f"{limit:g} {unit}",
+                f"more: one training of the baseline takes about {used:.3g} {unit}",
+            )  # fmt: skip
+        for seeds in range(self.task.confirm_seeds, 1, -1):
+            self.seeds = seeds
+            if left - each * EXTRA * seeds >= each * LEAST_SEARCH:
+                break
+        trainings = left / each - EXTRA * self.seeds
+        if trainings <= 0.0:
+            raise SettingError(
+                "budget", f"{left / each:.1f} trainings of the baseline",
+                f"at least {2 * EXTRA:.1f}: two seeds to confirm with, and the search on top",
+            )  # fmt: skip
+        self.allowance = min(self.task.trainings, trainings) * self.unit
+        self.confirmation = replace(self.confirmation, seeds=self.seeds)
+
+    def _exact(self, trial: Trial) -> Stack:
+        stack = exact_stack(self.axes, trial, self.task.able)
+        if not stack or self._saves(stack, self.unit):
+            return stack
+        return repaired(trial, (one for one in stack if self._saves((one,), self.unit)), self.task.able)
+
+    def _saves(self, stack: Stack, than: float) -> bool:
+        probe = self._probe(stack, "search")
+        return probe.step is not None and self._projected(probe) < WORTH * than
+
+    def _reference_stack(self, trial: Trial) -> Stack:
+        """The exact levers, and bf16 where it saves: the same steps at the same rate, other rounding."""
+        for axis in self.axes:
+            for option in axis.options:
+                stack = repaired(trial, (*self.base, option), self.task.able)
+                after = pull(trial, stack, self.task.able)
+                plain = pull(trial, self.base, self.task.able)
+                rounded = replace(plain.arm.recipe, precision="bf16")
+                if option not in stack or plain.arm.recipe == rounded or after.arm.recipe != rounded:
+                    continue
+                if self._saves(stack, self._projected(self._probe(self.base, "search"))):
+                    return stack
+        return self.base
+
+    def _refer(self, stack: Stack) -> None:
+        """The baseline's quality on the search's questions."""
+        held = []
+        for seed in range(self.task.reference_seeds):
+            trial = pull(self.task.trial(self.task.holdout.search, seed), stack, self.task.able)
+            one = self.workshop.run(trial, stack, "search")
+            if not one.done:
+                raise SettingError("baseline", self.task.baseline.id, f"a recipe that trains: {one.reason}")
+            held.append(one)
+            self._say(stack, seed, one)
+            if self.workshop.value(one.whole) > DEAR_REFERENCE * self.unit:
+                break
+        self.references = len(held)
+        self.begun = self._spent()
+        self.overhead = fmean(self.workshop.value(one.whole) - self.workshop.value(one.train) for one in held)
+        f1s = [together(*halves(one))[0] for one in held]
+        self.reference = [fmean(values) for values in zip(*f1s, strict=True)]
+        reached = fmean(self.reference)
+        if self.task.floor is not None and reached < self.task.floor:
+            raise SettingError(
+                "quality floor", self.task.floor,
+                f"at most what the baseline reaches, F1 {reached:.1f} on the search's questions",
+            )  # fmt: skip
+        if stack:
+            for seed, one in enumerate(held):
+                self._look(stack, seed, one)
+
+    # The search.
+
+    def explore(self) -> None:
+        """One seed of as many stacks as the allowance holds."""
+        task = self.task
+        trial = task.trial(task.holdout.search, 0)
+        base = repaired(trial, (*task.pinned, *self.base), task.able)
+        free = [axis for axis in self.axes if axis.lever.id not in {one.lever for one in base}]
+        proposals = Proposals(free, trial, task.able, base, starts(free, trial, task.able, base))
+        for _ in range(task.candidates):
+            known = [one for one in self._standings() if set(base) <= set(one.stack)]
+            leader = max(known, key=self.confirmation.promise, default=None)
+            stack = proposals.ask(self._predicted(self.looks), leader.stack if leader else base)
+            if stack is None or not self._affords(stack, EXPLORE_SHARE):
+                break
+            seen = self._try(stack, 0)
+            proposals.tell(self.confirmation.promise(seen) if seen else 0.0)
+
+    def promote(self) -> None:
+        """More seeds for the better halves."""
+        waiting = len(self._standings())
+        for seed, share in ((1, SECOND_SHARE), (2, THIRD_SHARE)):
+            waiting = math.ceil(waiting / 2)
+            for stack in promoted(self._standings(), self.confirmation, seeds=seed, keep=waiting):
+                if self._affords(stack, share):
+                    self._try(stack, seed)
+
+    def _try(self, stack: Stack, seed: int) -> Standing | None:
+        trial = pull(self.task.trial(self.task.holdout.search, seed), stack, self.task.able)
+        safe = safe_saving(self._standings(), self.task.margin)
+
+        def dominated(step: Step, taken: float) -> str | None:
+            if safe is None or step.step < max(PROBE_STEPS[1], step.steps // 4):
+                return None
+            projected = taken / step.step * step.steps
+            if projected > 0.0 and math.log(self.unit / projected) < safe - DOMINATED:
+                return f"dominated: energy / {self.unit / projected:.1f}, where / {math.exp(safe):.1f} is safe already"
+            return None
+
+        one = self.workshop.run(trial, stack, "search", stop=dominated)
+        self._say(stack, seed, one)
+        if not one.done:
+            return None
+        self._look(stack, seed, one)
+        return next(known for known in self._standings() if known.stack == stack)
+
+    def _look(self, stack: Stack, seed: int, one: Try) -> None:
+        f1s, groups = together(*halves(one))
+        changes = tuple(mine - reference for mine, reference in zip(f1s, self.reference, strict=True))
+        saving = math.log(self.unit / self.workshop.value(one.train))
+        self.looks.append(Look(stack, seed, saving, changes, groups))
+
+    def _standings(self) -> list[Standing]:
+        return standings(self.looks, reference_seeds=self.references) if self.looks else []
+
+    def _predicted(self, looks: Sequence[Look]) -> Predictor:
+        return Predictor.of(looks, {axis.lever.id: axis.lever for axis in self.axes}, self.confirmation)
+
+    def _affords(self, stack: Stack, share: float) -> bool:
+        expected = self.unit * math.exp(-self._predicted(self.looks).saving(stack)) + self.overhead
+        return self._spent() + expected <= self.begun + share * (self.allowance - self.begun)
+
+    def _spent(self) -> float:
+        return self.workshop.value(self.workshop.spent.get("search", Cost()))
+
+    # After the search.
+
+    def confirm(self) -> Found:
+        """The finalists against the baseline, on what nothing has seen."""
+        known = self._standings()
+        chosen = finalists(known, self.confirmation)
+        if not chosen:
+            return self.nothing("no stack saves energy with a fair chance to keep the quality")
+        tries: dict[Stack, dict[int, Try]] = {(): {}, **{one.stack: {} for one in chosen}}
+        ended: BudgetExceeded | None = None
+        try:
+            for seed in range(CONFIRMED_FROM, CONFIRMED_FROM + self.seeds):
+                order = list(tries)
+                random.Random(seed).shuffle(order)  # noqa: S311  # an order, not a secret
+                for stack in order:
+                    trial = pull(self.task.trial(self.task.holdout.judge, seed), stack, self.task.able)
+                    tries[stack][seed] = self.workshop.run(trial, stack, "confirmation")
+                    self._say(stack, seed, tries[stack][seed])
+        except BudgetExceeded as error:
+            ended = error
+        return self._judged(chosen, tries, ended)
+
+    def _judged(
+        self, chosen: Sequence[Standing], tries: dict[Stack, dict[int, Try]], ended: BudgetExceeded | None
+    ) -> Found:
+        groups = [pairs_of(tries[one.stack], tries[()]) for one in chosen]
+        if any(len(pairs) < 2 for pairs in groups):
+            return self.nothing("the finalists were not confirmed with two seeds or more", ended)
+        saving = Spread.pooled([[pair.log_carbon_ratio for pair in pairs] for pairs in groups])
+        quality = Spread.pooled([[pair.quality_change for pair in pairs] for pairs in groups])
+        confirmed = []
+        for one, pairs in zip(chosen, groups, strict=True):
+            arm = pull(self.task.trial(self.task.holdout.judge, 0), one.stack, self.task.able).arm
+            effect = effect_of(
+                pairs, "recipe", arm, self.task.baseline, margin=self.task.margin, carbon=saving, quality=quality
+            )
+            confirmed.append(Confirmed(one, effect, self._energy(tries[one.stack]), mean_f1(tries[one.stack])))
+        best = last_passed([one.holds for one in confirmed])
+        found = Found(
+            self._energy(tries[()]), mean_f1(tries[()]), confirmed[best or 0].effect.reason, self._standings(),
+            confirmed, best, ended=ended, seeds=min(map(len, groups)),
+        )  # fmt: skip
+        if best is not None:
+            try:
+                found.contributions = self._contributions(confirmed[best].standing.stack)
+            except BudgetExceeded as error:
+                found.ended = error
+        return found
+
+    def nothing(self, reason: str, ended: BudgetExceeded | None = None) -> Found:
+        """The baseline, as nothing holds."""
+        energy_j = Estimate.around(self.unit * self.workshop.joules, PROBE_SPREAD, "modelled")
+        f1 = fmean(self.reference) if self.reference else None
+        return Found(energy_j, f1, reason, self._standings(), ended=ended)
+
+    def _energy(self, tries: dict[int, Try]) -> Estimate:
+        """Of a training [J], over the seeds."""
+        values = [self.workshop.value(one.train) * self.workshop.joules for one in tries.values() if one.done]
+        basis = next(one.result.basis for one in tries.values() if one.done)
+        mid = fmean(values)
+        return Estimate(min(*values, mid), mid, max(*values, mid), basis)
+
+    def _contributions(self, stack: Stack) -> dict[Pulled, Estimate]:
+        """Energy of the stack without each of its levers over its own, from probes of both."""
+        trial = self.task.trial(self.task.holdout.search, 0)
+        whole = self._projected(self._probe(stack, "contribution"))
+        found = {}
+        for one in stack:
+            rest = repaired(trial, (other for other in stack if other != one), self.task.able)
+            probe = self._probe(rest, "contribution")
+            if len(rest) == len(stack) - 1 and probe.step is not None and whole > 0.0:
+                found[one] = Estimate.around(self._projected(probe) / whole, PROBE_SPREAD, "modelled")
+        return found
+
+    # Probes.
+
+    def _probe(self, stack: Stack, part: Bill) -> Try:
+        """A few steps of a training; what it would take as a whole follows."""
+        trial = pull(self.task.trial(self.task.holdout.search, 0), stack, self.task.able)
+        least, most = PROBE_STEPS
+
+        def enough(step: Step, taken: float) -> str | None:
+            del taken
+            wanted = min(step.steps, max(least, min(most, math.ceil(PROBE_SHARE * step.steps))))
+            return f"probed for {wanted} steps" if step.step >= wanted else None
+
+        return self.workshop.run(trial, stack, part, stop=enough, name="probe")
+
+    def _projected(self, probe: Try) -> float:
+        """What the whole training takes [currency], its first step left out of the rate where that can be told."""
+        if probe.step is None or probe.steps is None:
+            return math.inf
+        whole, begun = self.workshop.value(probe.train), self.workshop.value(probe.first)
+        if probe.step > 1 and 0.0 < begun < whole / 2.0:
+            return (whole - begun) / (probe.step - 1) * probe.steps
+        return whole / probe.step * probe.steps
+
+    def _say(self, stack: Stack, seed: int, one: Try) -> None:
+        times = self.unit / value if (value := self.workshop.value(one.train)) > 0.0 else math.nan
+        f1 = f"F1 {f1_of(one):.1f}" if one.done else f"{one.status}: {one.reason}"
+        name = " + ".join(str(lever) for lever in stack) or "baseline"
+        self.workshop.tell(f"{name} seed {seed}: energy / {times:.1f}, {f1}")
