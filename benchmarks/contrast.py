@@ -32,7 +32,7 @@ from lowcarb.core.roofs import EXPONENTS, SPREAD, Job, Kind, kind_of, log_ratios
 from lowcarb.core.units import PERCENT
 from lowcarb.errors import CatalogueError, SettingError
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[2] / "shared" / "data"
 FEATURES: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
     "full": (("arithmetic",), ("matrix units",), ("memory",)),
     "mixed": (("arithmetic", "matrix units"), ("memory",)),

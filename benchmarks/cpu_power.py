@@ -25,7 +25,7 @@ from lowcarb.core import cpu_power
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.units import GIGA, KILO, PERCENT
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[2] / "shared" / "data"
 GOOD = ("ok", "ok_aggregate")
 BASE_CLOCK_GHZ = {
     "AMD Ryzen Threadripper 1950X": 3.4,

@@ -34,7 +34,7 @@ from lowcarb.core.estimate import Estimate
 from lowcarb.core.forecast import Forecast, Scenario, active_parameters, forecast_run, peak_of
 from lowcarb.core.units import GIGA, J_PER_KWH, KILO, MEGA, S_PER_HOUR
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[2] / "shared" / "data"
 RULE_MFU = 0.4
 RIDGE = 1.0
 """Pull of the three slopes towards zero, in rows."""

@@ -33,7 +33,7 @@ from lowcarb.ledger.home import home
 from lowcarb.sensors.find import find_sensors
 from lowcarb.sensors.machine import describe_machine
 
-DATA = Path("/work/shared/data/qa")
+DATA = Path(__file__).parents[2] / "shared" / "data" / "qa"
 TUNED_RATE = 1.5e-4
 TARGET = {False: 20.0, True: 15.0}
 """Energy ratio to reach, against the paper's recipe and against the tuned one."""

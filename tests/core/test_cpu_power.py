@@ -25,7 +25,7 @@ from lowcarb.core.cpu_power import (
 from lowcarb.core.units import BYTES_PER_GB
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "cpu_power.py"
-PROFILES = Path("/work/shared/data/cpu_power_profiles.csv")
+PROFILES = Path(__file__).parents[3] / "shared" / "data" / "cpu_power_profiles.csv"
 
 loads = st.floats(0.0, 1.0)
 rated = st.floats(1.0, 1000.0)

@@ -21,7 +21,7 @@ from lowcarb.core.units import GIGA, J_PER_KWH, S_PER_HOUR
 from lowcarb.core.utilisation import goodput, mfu
 from lowcarb.errors import SettingError
 
-PUBLISHED = Path("/work/shared/data/published_footprints.csv")
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "published_footprints.csv"
 CATALOGUE = Catalogue.load()
 SITE = CATALOGUE.site("us")
 A100, H100, V100, P100, TPU = (CATALOGUE.device(name) for name in ("A100-80", "H100", "V100", "P100", "TPUv3"))
