@@ -85,6 +85,8 @@ def test_a_rows_own_grid_and_building_stand(document, tmp_path):
     assert energy["facility"]["mid"] == pytest.approx(1.1 * energy["node"]["mid"])
     assert carbon["mid"] == pytest.approx(0.4 * energy["facility"]["mid"])
     assert carbon["basis"] != "assumed"
+    devices = answer["operational_kg_of_devices"]["mid"]
+    assert devices == pytest.approx(0.4 * 1.1 * energy["accelerator"]["mid"])
 
 
 def test_a_batch_names_everything_that_is_wrong_with_it(lowcarb, tmp_path):

@@ -84,6 +84,10 @@ def forecast_document(forecast: Forecast) -> dict[str, Any]:
             "facility": _scaled(forecast.facility_j, 1.0 / J_PER_KWH),
         },
         "operational_kg": _scaled(footprint.operational_g, per_kg),
+        # As most papers count: devices × PUE, their hosts left out.
+        "operational_kg_of_devices": _scaled(
+            footprint.operational_g, per_kg * forecast.accelerator_j.mid / forecast.node_j.mid
+        ),
         "embodied_kg": _scaled(footprint.embodied_g, per_kg),
         "water_l": _scaled(footprint.water_l, 1.0),
         "cost_usd": _scaled(footprint.cost, 1.0),
