@@ -25,6 +25,8 @@ from math import exp, log
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+
 from lowcarb.catalogue import Catalogue
 from lowcarb.core.contrast import contrast_job
 from lowcarb.core.hardware import Device
@@ -144,33 +146,21 @@ def pairs_of(runs: Sequence[Run]) -> list[Pair]:
     return pairs
 
 
-def solved(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:
-    """Gauss and Jordan; the ridge keeps the pivots away from zero."""
-    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
-    for i in range(len(rows)):
-        for j in range(len(rows)):
-            if i != j:
-                factor = rows[j][i] / rows[i][i]
-                rows[j] = [x - factor * y for x, y in zip(rows[j], rows[i], strict=True)]
-    return [row[-1] / row[i] for i, row in enumerate(rows)]
-
-
 def fitted(pairs: Sequence[Pair], kind: Kind) -> list[float]:
     """Exponents of a kind: least squares of ln with Huber's weights and a ridge towards the prior."""
     held = [(pair.roofs, pair.seen) for pair in pairs if pair.kind == kind]
     size = len(FEATURES[kind])
     prior, ridge = PRIOR[kind], RIDGE[kind]
     exponents = [prior] * size
+    if not held:
+        return exponents
+    roofs, seen = np.array([one for one, _ in held]), np.array([one for _, one in held])
+    pull = ridge * np.eye(size)
     for turn in range(15):
-        misses = [abs(seen - dot(exponents, roofs)) for roofs, seen in held]
-        weights = [1.0 if turn == 0 else min(1.0, FAR / max(miss, 1e-9)) for miss in misses]
-        weighted = list(zip(weights, held, strict=True))
-        matrix = [
-            [sum(w * x[i] * x[j] for w, (x, _) in weighted) + (ridge if i == j else 0.0) for j in range(size)]
-            for i in range(size)
-        ]
-        right = [sum(w * x[i] * seen for w, (x, seen) in weighted) + ridge * prior for i in range(size)]
-        exponents = solved(matrix, right)
+        misses = np.abs(seen - roofs @ exponents)
+        weights = np.ones(len(held)) if turn == 0 else np.minimum(1.0, FAR / np.maximum(misses, 1e-9))
+        matrix = (roofs * weights[:, None]).T @ roofs + pull
+        exponents = np.linalg.solve(matrix, roofs.T @ (weights * seen) + ridge * prior).tolist()
     return exponents
 
 
@@ -226,7 +216,15 @@ def devices_of(pair: Pair) -> Hashable:
     return frozenset((pair.first.device.id, pair.second.device.id))
 
 
-def print_table(table: str, pairs: Sequence[Pair]) -> None:
+def are_unlike(pair: Pair) -> bool:
+    """Whether the two are more than variants of one chip, such as V100 SXM2 and PCIe."""
+    chips = {device.id.partition("-")[0] for device in (pair.first.device, pair.second.device)}
+    return len(chips) > 1
+
+
+def print_table(table: str, of: Sequence[Pair], only: Callable[[Pair], bool] | None = None) -> None:
+    """The errors on some of the pairs; each is left out of a fit on all the others."""
+    pairs = [pair for pair in of if only is None or only(pair)]
     print(f"\n{table}: {len(pairs)} pairs of {len({job_of(pair) for pair in pairs})} jobs")
     print(f"  {'':34}{'median':>10}{'90th':>10}{'bias':>10}{'factor':>8}{'held':>8}")
     for name, ratio in (
@@ -236,7 +234,8 @@ def print_table(table: str, pairs: Sequence[Pair]) -> None:
     ):
         print(line(name, pairs, [ratio(pair) - pair.seen for pair in pairs], held=False))
     for name, group in (("each job", job_of), ("each model", model_of), ("each pair of devices", devices_of)):
-        print(line(f"lowcarb, {name} left out", pairs, misses_left_out(pairs, group)))
+        misses = [miss for pair, miss in zip(of, misses_left_out(of, group), strict=True) if only is None or only(pair)]
+        print(line(f"lowcarb, {name} left out", pairs, misses))
 
 
 def print_watts(pairs: Sequence[Pair]) -> None:
@@ -278,6 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for table, held in by_table.items():
         if held:
             print_table(table, held)
+    print_table("training, unlike chips only", by_table["training"], are_unlike)
     print_watts(by_table["training"])
     return 0
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,3 +75,12 @@ def test_what_cannot_be_is_refused_by_name(wrong, field):
         wrong()
 
     assert refused.value.field == field
+
+
+def test_without_numpy_the_extra_is_named():
+    program = "import sys; sys.modules['numpy'] = None; import lowcarb.scan"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert "pip install 'lowcarb[plan]'" in done.stderr

@@ -192,6 +192,7 @@ def test_devices_stand_side_by_side_with_both_sides_of_each(document):
     )["scenarios"]
 
     assert first["energy_ratio_to_first"] is None
+    assert first["precision"] == "fp32"
     assert not first["benefits"]
     ratio = other["energy_ratio_to_first"]
     assert ratio["low"] < ratio["mid"] < ratio["high"]
@@ -245,7 +246,7 @@ def test_people_get_a_table(lowcarb):
     )  # fmt: skip
 
     assert code == 0
-    for words in ("known least", "+ h100-sxm5: ", "pays after"):
+    for words in ("known least", "+ h100-sxm5: ", "pays after", "bf16", "500 tokens read, 250 written"):
         assert words in out
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from lowcarb.cli.app import run
 from lowcarb.cli.levers import levers
 from lowcarb.core.levers import LEVERS
 from lowcarb.errors import SettingError
@@ -48,3 +50,22 @@ def test_json_of_all_is_one_document(capsys):
 def test_a_lever_that_there_is_not_is_refused_with_what_is_near():
     with pytest.raises(SettingError, match="did you mean bf16"):
         levers("bf61")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("recipe.frozen_layers=9", "below 6, the model's layers"),
+        ("levers=[fp16]", "fp16"),
+        ("levers=[freeze-layers=7]", "below 6, the model's layers"),
+    ],
+)
+def test_what_the_model_or_this_machine_cannot_do_is_named_before_anything_trains(changes, said, capsys):
+    torch = pytest.importorskip("torch", reason="the lab extra is not installed")
+    if torch.cuda.is_available():
+        pytest.skip("this machine computes in fp16")
+
+    code = run(["study", "check", str(Path(__file__).parents[2] / "studies" / "mini.yaml"), "--set", changes])
+
+    assert code == 2
+    assert said in "".join(capsys.readouterr())

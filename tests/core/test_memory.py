@@ -34,31 +34,7 @@ SAVED = {
 }
 
 
-def _with_adapters(model, rank):
-    nn = pytest.importorskip("torch.nn")
-
-    class Adapted(nn.Module):
-        def __init__(self, base):
-            super().__init__()
-            self.base = base
-            self.down = nn.Linear(base.in_features, rank, bias=False)
-            self.up = nn.Linear(rank, base.out_features, bias=False)
-
-        @property
-        def weight(self):
-            return self.base.weight
-
-        def forward(self, hidden):
-            return self.base(hidden) + self.up(self.down(hidden))
-
-    model.requires_grad_(requires_grad=False)
-    for name, module in list(model.named_modules()):
-        parent, _, last = name.rpartition(".")
-        if last in ("query", "value", "q_proj", "v_proj", "q", "v") and isinstance(module, nn.Linear):
-            setattr(model.get_submodule(parent), last, Adapted(module))
-
-
-def _saved_bytes(kind, *, attention, mixed, rank=0):
+def _saved_bytes(kind, *, attention, mixed, adapted=None):
     """Bytes of the storages that a forward pass saves, weights left out, and the shape of the model."""
     torch = pytest.importorskip("torch", reason="the lab extra is not installed")
     transformers = pytest.importorskip("transformers", reason="the lab extra is not installed")
@@ -69,8 +45,8 @@ def _saved_bytes(kind, *, attention, mixed, rank=0):
             setattr(config, key, 0.0)
     spec = spec_from_config(json.loads(config.to_json_string(use_diff=False)), kind)
     model = transformers.AutoModel.from_config(config, attn_implementation=attention).train()
-    if rank:
-        _with_adapters(model, rank)
+    if adapted is not None:
+        adapted(model, 4)
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     shapes = {tuple(sorted(weight.shape)) for weight in model.parameters()}
     kept = {}
@@ -98,8 +74,8 @@ def _saved_bytes(kind, *, attention, mixed, rank=0):
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("kind", [kind for kind in SAVED if kind != "gpt2"])  # whose projections are one and not linear
-def test_activations_under_adapters_are_those_that_pytorch_saves(kind, mixed, attention):
-    saved, spec = _saved_bytes(kind, attention=attention, mixed=mixed, rank=4)
+def test_activations_under_adapters_are_those_that_pytorch_saves(kind, mixed, attention, add_adapters):
+    saved, spec = _saved_bytes(kind, attention=attention, mixed=mixed, adapted=add_adapters)
     setup = Setup(
         3, 128, 96 if spec.decoder_layers else 0, precision="bf16" if mixed else "fp32",
         attention="fused" if attention == "sdpa" else "eager", method=Method("lora", 4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -223,3 +224,14 @@ def test_additive_effects_are_learnt_and_unseen_ones_are_the_prior():
     assert figure(a) == pytest.approx(1.0, abs=0.1)
     assert figure(a + b) == pytest.approx(3.0, abs=0.1)
     assert figure(c) == 0.5
+
+
+@given(st.floats(0.1, 5.0), st.integers(2, 10), st.floats(0.2, 3.0), st.floats(0.1, 5.0))
+def test_a_stack_better_than_the_margin_by_the_noise_passes_half_of_the_time(margin, seeds, ratio, question_error):
+    confirmation = Confirmation(margin, seeds, ratio)
+    seen = Standing((), 1.0, 0.0, question_error, question_error, 2)
+
+    at = replace(seen, change=confirmation.noise(seen) - margin)
+
+    assert confirmation.chance(at) == pytest.approx(0.5)
+    assert confirmation.noise(seen) > Confirmation(margin, seeds + 1, ratio).noise(seen)

@@ -144,29 +144,9 @@ def test_frozen_layers_save_the_flops_that_pytorch_saves(kind):
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama", "t5"])
-def test_adapters_take_the_flops_that_pytorch_counts(kind):
+def test_adapters_take_the_flops_that_pytorch_counts(kind, add_adapters):
     model, spec, batch = _small_model(kind)
-    nn = pytest.importorskip("torch.nn")
-
-    class Adapted(nn.Module):
-        def __init__(self, base, rank):
-            super().__init__()
-            self.base = base
-            self.down = nn.Linear(base.in_features, rank, bias=False)
-            self.up = nn.Linear(rank, base.out_features, bias=False)
-
-        @property
-        def weight(self):
-            return self.base.weight
-
-        def forward(self, hidden):
-            return self.base(hidden) + self.up(self.down(hidden))
-
-    model.requires_grad_(requires_grad=False)
-    for name, module in list(model.named_modules()):
-        parent, _, last = name.rpartition(".")
-        if last in ("query", "value", "q_proj", "v_proj", "q", "v") and isinstance(module, nn.Linear):
-            setattr(model.get_submodule(parent), last, Adapted(module, 4))
+    add_adapters(model, 4)
     method = Method("lora", lora_rank=4)
 
     assert sum(one.numel() for one in model.parameters() if one.requires_grad) == method.trainable_parameters(spec)

@@ -142,3 +142,18 @@ def test_a_tokenizer_is_trained_once():
     vocabularies = {subprocess.run(command, capture_output=True, check=True, timeout=120).stdout for _ in range(2)}
 
     assert len(vocabularies) == 1
+
+
+def test_a_damaged_tokenizer_is_trained_anew_and_one_that_cannot_be_kept_is_used(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("LOWCARB_HOME", str(tmp_path))
+    first = trained_tokenizer("bpe", "bert", TEXT, 400).get_vocab()
+    (kept,) = (tmp_path / "tokenizers").iterdir()
+    kept.write_text("{", encoding="utf-8")
+
+    assert trained_tokenizer("bpe", "bert", TEXT, 400).get_vocab() == first
+    assert kept.stat().st_size > 1
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LOWCARB_HOME", str(tmp_path / "file"))
+    assert trained_tokenizer("bpe", "bert", TEXT, 400).get_vocab() == first
+    assert "cannot be kept" in caplog.text

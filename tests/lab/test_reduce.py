@@ -27,7 +27,7 @@ from lowcarb.lab.reduce import reduce
 from lowcarb.lab.study import Bench
 from lowcarb.lab.studyfile import read_study
 from lowcarb.lab.task import Task
-from lowcarb.lab.trying import Limits, Workshop
+from lowcarb.lab.trying import Cost, Limits, Workshop
 from lowcarb.ledger.memory import MemoryLedger
 from lowcarb.sensors.replay import Replay
 
@@ -266,8 +266,21 @@ def test_a_budget_too_small_for_one_baseline_is_named_after_a_few_steps(limits):
 
 
 def test_a_budget_of_money_is_refused_where_no_price_is_known():
+    runner = Known()
+
     with pytest.raises(SettingError, match="price is known"):
-        search(limits=Limits(money=5.0))
+        search(runner, limits=Limits(money=5.0))
+
+    assert not runner.seen
+
+
+def test_an_unknown_price_is_unknown_and_over_any_budget():
+    known, unknown = Cost(1.0, 2.0, 3.0, 4.0, 5.0), Cost(1.0, 2.0, 3.0, 4.0, None)
+
+    assert known.plus(known) == known.times(2.0)
+    assert known.plus(unknown) == Cost(2.0, 4.0, 6.0, 8.0, None) == unknown.times(2.0)
+    assert Limits(money=1e9).share(unknown) == math.inf
+    assert Limits(energy_j=2.0).share(unknown) == 0.5
 
 
 @pytest.mark.parametrize("limits", [Limits(carbon_g=2e-5), Limits(energy_j=1.0)])

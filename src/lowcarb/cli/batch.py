@@ -11,7 +11,7 @@ from lowcarb.cli.console import say
 from lowcarb.cli.rows import Cells, answer_rows
 from lowcarb.core.contrast import Contrast, Job, contrast_job
 from lowcarb.core.estimate import Estimate
-from lowcarb.core.forecast import Forecast, Scenario, forecast_run
+from lowcarb.core.forecast import Forecast, Scenario, forecast_run, peak_of
 from lowcarb.core.site import Site
 from lowcarb.core.units import G_PER_KG, J_PER_KWH, S_PER_HOUR
 from lowcarb.errors import CatalogueError
@@ -72,9 +72,10 @@ def contrast_rows(path: Path) -> list[dict[str, Any]]:
 
 def forecast_document(forecast: Forecast) -> dict[str, Any]:
     """The JSON form of a forecast by totals, in the units that people publish such runs in."""
-    footprint = forecast.footprint
+    footprint, scenario = forecast.footprint, forecast.scenario
     per_hour, per_kg = 1.0 / S_PER_HOUR, 1.0 / G_PER_KG
     return {
+        "precision": peak_of(scenario.device, scenario.precision)[0],
         "accelerator_hours": forecast.accelerator_hours.as_dict(),
         "duration_h": _scaled(forecast.duration_s, per_hour),
         "power_w": forecast.power_w.as_dict(),

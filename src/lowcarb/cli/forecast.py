@@ -221,7 +221,7 @@ def _print(found: list[Outcome]) -> None:
         footprint, ratio = outcome.footprint, outcome.energy_ratio
         rows.append(
             (
-                f"{outcome.count} × {outcome.device.id}",
+                f"{outcome.count} × {outcome.device.id}, {outcome.details['precision']}",
                 outcome.site.id,
                 quantity(footprint.duration_s, "s"),
                 quantity(footprint.energy_j, "J"),

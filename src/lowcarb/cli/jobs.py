@@ -79,7 +79,7 @@ class Outcome:
     speed_ratio: Estimate | None
     sides: Sides
     details: dict[str, Any] = field(default_factory=dict)
-    """What else a run that is known by its totals tells, by its JSON names."""
+    """What else there is to tell, by its JSON names: the precision always."""
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -155,10 +155,10 @@ def _held(
     )  # fmt: skip
     memory = memory_of(spec, setup)
     if device.memory_bytes is None:
-        return None, {"memory_bytes": memory.as_dict(), "remedies": []}
+        return None, {"precision": precision, "memory_bytes": memory.as_dict(), "remedies": []}
     held = fits(memory, device.memory_bytes)
     better = remedies(spec, setup, device.memory_bytes) if held is not True else ()
-    return held, {"memory_bytes": memory.as_dict(), "remedies": list(better)}
+    return held, {"precision": precision, "memory_bytes": memory.as_dict(), "remedies": list(better)}
 
 
 def _target_length(spec: ModelSpec) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,14 +13,13 @@ import yaml
 from lowcarb.catalogue import Catalogue
 from lowcarb.cli.console import EXIT_BUDGET, Json, LedgerPath, SiteId, emit, out, say, show
 from lowcarb.cli.ledger import opened
+from lowcarb.cli.study import bench_here
 from lowcarb.core.budget import parse_budget
-from lowcarb.core.levers import LEVERS, Able, Pulled, parse_pulled
+from lowcarb.core.levers import LEVERS, Pulled, parse_pulled
 from lowcarb.core.trial import Arm, DataChoice, Inference, ModelChoice, Recipe, Study, TokenizerChoice
 from lowcarb.core.units import PERCENT
 from lowcarb.errors import MissingExtra, SettingError
 from lowcarb.ledger.home import home
-from lowcarb.sensors.find import find_sensors
-from lowcarb.sensors.machine import describe_machine
 
 PAPER = Recipe(padding="max")
 """The baseline where no study is given: 3 epochs, fp32, padded to 384, batch 16, AdamW 5e-5 with linear decay."""
@@ -99,7 +96,7 @@ def reduce(
     from lowcarb.lab.outcome import outcome  # noqa: PLC0415
     from lowcarb.lab.reduce import reduce as search  # noqa: PLC0415
     from lowcarb.lab.runner import TorchRunner  # noqa: PLC0415
-    from lowcarb.lab.support import check_arm  # noqa: PLC0415
+    from lowcarb.lab.support import able_here, check_arm  # noqa: PLC0415
     from lowcarb.lab.task import Task  # noqa: PLC0415
     from lowcarb.lab.trying import Limits, Workshop  # noqa: PLC0415
 
@@ -109,7 +106,7 @@ def reduce(
     holdout = hold_out(data, judge, folder=home() / "reduce", root=root)
     book = opened(ledger)
     try:
-        with _bench(book, catalogue, place) as bench:
+        with bench_here(book, catalogue, place) as bench:
             task = Task(
                 arm, holdout, margin, able_here(), everything, bench.machine.id, threads, pinned, left_out,
                 floor=quality_floor, confirm_seeds=seeds, candidates=candidates,
@@ -196,35 +193,12 @@ def _levers(wanted: list[str], without: list[str], known: list[str]) -> tuple[tu
     return pinned, frozenset(without)
 
 
-def able_here() -> Able:
-    """What this machine can do, as levers ask for it."""
-    from importlib.util import find_spec  # noqa: PLC0415
-
-    import torch  # noqa: PLC0415
-
-    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
-    precisions = {"fp32"} | ({"bf16"} if bf16 else set()) | ({"fp16"} if torch.cuda.is_available() else set())
-    return Able(frozenset(precisions), gpu=gpu, compile=True, power_limit=False, adapters=find_spec("peft") is not None)
-
-
 def _loadable() -> None:
     try:
         import optuna  # noqa: F401, PLC0415
         import torch  # noqa: F401, PLC0415
     except ImportError as error:
         raise MissingExtra("a search for a cheaper recipe", "lab") from error
-
-
-@contextmanager
-def _bench(book: Any, catalogue: Catalogue, site: Any) -> Iterator[Any]:
-    from lowcarb.lab.study import Bench  # noqa: PLC0415
-
-    found = find_sensors(catalogue)
-    try:
-        yield Bench(book, catalogue, describe_machine(catalogue, found), site, found.sensors)
-    finally:
-        found.close()
 
 
 def _tell(document: dict[str, Any]) -> None:

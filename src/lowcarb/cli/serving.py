@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lowcarb.catalogue import Catalogue
@@ -20,6 +20,7 @@ class Serving:
 
     device: str
     requests: float | None
+    request: Request
     request_j: Estimate
     """One request, host included [J]."""
     shared_j: Estimate | None
@@ -34,6 +35,7 @@ class Serving:
         return {
             "device": self.device,
             "requests": self.requests,
+            "request": asdict(self.request),
             "request_j": self.request_j.as_dict(),
             "request_with_training_j": self.shared_j.as_dict() if self.shared_j else None,
             "instead_of": self.instead_of,
@@ -43,7 +45,8 @@ class Serving:
 
     def lines(self) -> list[str]:
         """The same for people."""
-        said = [f"A request on {self.device}: {quantity(self.request_j, 'J')}, assumed"]
+        shape = f"{self.request.prompt_tokens:g} tokens read, {self.request.output_tokens:g} written"
+        said = [f"A request on {self.device} ({shape}): {quantity(self.request_j, 'J')}, assumed"]
         if self.shared_j is not None:
             said.append(
                 f"with its share of the training, over {self.requests:g} of them: {quantity(self.shared_j, 'J')}"
@@ -81,7 +84,7 @@ def serving(
         ratio = request_ratio(wanted.params, active, larger, larger_active, request, device)
         found = break_even(training, request_j(larger, larger_active, device, request), ratio)
     shared = shared_out(training, one, requests) if requests is not None else None
-    return Serving(device.id, requests, one, shared, instead_of, found)
+    return Serving(device.id, requests, request, one, shared, instead_of, found)
 
 
 def _parameters(catalogue: Catalogue, name: str) -> tuple[float, float]:

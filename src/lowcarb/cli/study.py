@@ -58,7 +58,7 @@ def run(
         say(f"{finding.level}: {finding.where}: {finding.message} [{finding.check}]")
     book = opened(ledger)
     try:
-        with _bench(book, catalogue, place) as bench:
+        with bench_here(book, catalogue, place) as bench:
             whole = run_study(study, corpus, TorchRunner(root=file.parent), bench, ProgressLine())
         document = _document(book, study.id, catalogue, place, findings)
     finally:
@@ -147,7 +147,7 @@ def _site(catalogue: Catalogue, name: str | None) -> Site:
 
 
 @contextmanager
-def _bench(book: Ledger, catalogue: Catalogue, site: Site) -> Iterator[Bench]:
+def bench_here(book: Ledger, catalogue: Catalogue, site: Site) -> Iterator[Bench]:
     """What trials run on here; its sensors are let go at the end."""
     found = find_sensors(catalogue)
     try:

@@ -13,6 +13,7 @@ from lowcarb.core.documents import energy_as_dict
 from lowcarb.integrations.hook import hook_environment
 from lowcarb.report.format import quantity
 from lowcarb.tracker.command import Outcome, run_command
+from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.plan import Attribution
 
 Name = Annotated[
@@ -81,10 +82,10 @@ def _attribution(text: str) -> Attribution:
 
 def _settle(ledger: str | None) -> None:
     """Have the run in the ledger now; where that cannot be had, it is in the journal."""
-    try:
-        opened(ledger).close()
-    except Exception as error:  # noqa: BLE001  # the exit code is the command's own
-        say(f"the run is in its journal for now: {error}")
+    guard = Guard()
+    guard.run("ledger", lambda: opened(ledger).close(), None)
+    for fault in guard.faults():
+        say(f"the run is in its journal for now: {fault}")
 
 
 def _document(name: str, outcome: Outcome) -> dict[str, object]:

@@ -234,13 +234,20 @@ class Confirmation:
     question_ratio: float
     """Questions of the search over questions of the confirmation."""
 
-    def chance(self, standing: Standing) -> float:
-        """How likely a stack is to pass: its change, less the margin, against the noise of search and confirmation."""
-        own = math.hypot(
+    def error(self, standing: Standing) -> float:
+        """Standard error of a stack's change in the confirmation [points]: questions and seeds."""
+        return math.hypot(
             standing.question_error * math.sqrt(self.question_ratio), standing.deviation * math.sqrt(2.0 / self.seeds)
         )
-        z = (standing.change + self.margin - ONE_SIDED * own) / math.hypot(standing.error, own)
-        return NormalDist().cdf(z)
+
+    def noise(self, standing: Standing) -> float:
+        """What a stack must be better than the margin by, to pass half of the time [points]."""
+        return ONE_SIDED * self.error(standing)
+
+    def chance(self, standing: Standing) -> float:
+        """How likely a stack is to pass: its change, less the margin, against the noise of search and confirmation."""
+        spare = standing.change + self.margin - self.noise(standing)
+        return NormalDist().cdf(spare / math.hypot(standing.error, self.error(standing)))
 
     def promise(self, standing: Standing) -> float:
         """Saving to expect of a stack: ln of its energy ratio times its chance to pass."""

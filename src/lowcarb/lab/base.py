@@ -20,6 +20,10 @@ class Step:
     loss: float
 
 
+class Stopped(Exception):
+    """Ended on purpose by who watches the training: it has shown what it was to show."""
+
+
 class Diverged(Exception):
     """The loss is not a number: training on would be energy for nothing."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import AutoConfig
@@ -10,11 +11,11 @@ from transformers import AutoConfig
 from lowcarb.catalogue import Catalogue
 from lowcarb.core.check import Facts
 from lowcarb.core.trial import ModelChoice, Study
-from lowcarb.errors import CatalogueError, LowcarbError, StudyError
+from lowcarb.errors import CatalogueError, LowcarbError, SettingError, StudyError
 from lowcarb.lab.data import Corpus
 from lowcarb.lab.sources import pretrained_folder
 from lowcarb.lab.study import study_facts
-from lowcarb.lab.support import refusals
+from lowcarb.lab.support import able_here, refusals
 from lowcarb.lab.tokenizers import build_tokenizer, native_tokenizer, same_vocabulary
 
 
@@ -37,7 +38,8 @@ def preflight(study: Study, root: Path, catalogue: Catalogue) -> tuple[Corpus, F
     vocabularies, problems = _vocabularies(study, corpus)
     if problems:
         raise StudyError(study.id, problems)
-    return study_facts(study, root, vocabularies)
+    corpus, facts = study_facts(study, root, vocabularies)
+    return corpus, replace(facts, able=able_here())
 
 
 def _catalogue_problems(study: Study, catalogue: Catalogue) -> list[str]:
@@ -53,7 +55,25 @@ def _catalogue_problems(study: Study, catalogue: Catalogue) -> list[str]:
 
 def _recipe_problems(study: Study) -> list[str]:
     """What no training of an arm could do, by arm."""
-    return [f"{arm.id}: {refusal}" for arm in study.arms for refusal in refusals(arm)]
+    problems = [f"{arm.id}: {refusal}" for arm in study.arms for refusal in refusals(arm)]
+    for arm in study.arms:
+        layers = _layers(arm.model) if arm.recipe.frozen_layers and arm.model.layers is None else None
+        if layers is not None and arm.recipe.frozen_layers >= layers:
+            expected = f"below {layers}, the model's layers"
+            problems.append(f"{arm.id}: {SettingError('recipe.frozen_layers', arm.recipe.frozen_layers, expected)}")
+    return problems
+
+
+def _layers(model: ModelChoice) -> int | None:
+    """Layers of a pretrained model; None where it cannot be opened, which is a problem of its own, or does not say."""
+    if model.from_scratch:
+        return None
+    try:
+        config = AutoConfig.from_pretrained(pretrained_folder(model.source))
+    except (LowcarbError, OSError, ValueError):
+        return None
+    layers: int | None = getattr(config, "num_hidden_layers", None)
+    return layers
 
 
 def _model_problems(model: ModelChoice) -> list[str]:

@@ -110,7 +110,10 @@ class _Search:
 
     def prepare(self) -> None:
         """Baseline's cost, levers, reference."""
-        task = self.task
+        task, bench = self.task, self.workshop.bench
+        money = self.workshop.limits.money
+        if money is not None and bench.machine.price_per_hour is None and bench.site.price_per_kwh is None:
+            raise SettingError("budget of money", money, "a site or devices whose price is known: see --site")
         self._probe_baseline()
         self._plan()
         trial = task.trial(task.holdout.search, 0)
@@ -140,8 +143,6 @@ class _Search:
         left = 1.0 - limits.share(self.workshop.total)
         each = limits.share(one)
         self.allowance = self.task.trainings * self.unit
-        if limits.money is not None and one.money == 0.0:
-            raise SettingError("budget of money", limits.money, "a site or devices whose price is known: see --site")
         if each == 0.0:
             return
         if each > left:
@@ -286,7 +287,7 @@ class _Search:
         known = self._standings()
         chosen = finalists(known, self.confirmation)
         if not chosen:
-            return self.nothing("no stack saves energy with a fair chance to keep the quality")
+            return self.nothing(self._why_none(known))
         tries: dict[Stack, dict[int, Try]] = {(): {}, **{one.stack: {} for one in chosen}}
         ended: BudgetExceeded | None = None
         try:
@@ -327,6 +328,18 @@ class _Search:
             except BudgetExceeded as error:
                 found.ended = error
         return found
+
+    def _why_none(self, known: Sequence[Standing]) -> str:
+        """Why nothing is worth a confirmation."""
+        said = "no stack saves energy with a fair chance to keep the quality"
+        noise = min((self.confirmation.noise(one) for one in known), default=0.0)
+        if noise <= self.confirmation.margin:
+            return said
+        return (
+            f"{said}: on these questions, with {self.confirmation.seeds} seeds, a change of less than {noise:.1f} "
+            f"points cannot be told from noise, and {self.confirmation.margin:g} may be lost; more questions to judge "
+            "on or a larger margin would help"
+        )
 
     def nothing(self, reason: str, ended: BudgetExceeded | None = None) -> Found:
         """The baseline, as nothing holds."""

@@ -15,7 +15,7 @@ from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
 from lowcarb.core.trial import Study, Trial
 from lowcarb.errors import BudgetExceeded, DataError, LowcarbError, StudyError
-from lowcarb.lab.base import Diverged, Runner, Step
+from lowcarb.lab.base import Diverged, OnStep, Runner, Step, Stopped
 from lowcarb.lab.data import Corpus, load_corpus, load_questions, split_facts
 from lowcarb.ledger.base import Ledger, Status
 from lowcarb.sensors.base import Sensor
@@ -141,28 +141,42 @@ def _done(ledger: Ledger, trial: Trial) -> bool:
 def _attempt(
     study: Study, trial: Trial, number: int, runner: Runner, bench: Bench, listener: Listener, clock: _Clock
 ) -> tuple[Status, str | None]:
-    """One attempt at a trial, with its outcome. The runner's border: one of the two places with a broad except."""
+    """One attempt at a trial, with its outcome."""
+    with _tracker(study, trial, bench) as tracker:
+        clock.begin()
+        ended = train_under(trial, runner, tracker, _watch(study, trial, number, tracker, listener, clock))
+        clock.end(trial, tracker)
+    return ended
+
+
+def train_under(trial: Trial, runner: Runner, tracker: Tracker, on_step: OnStep) -> tuple[Status, str | None]:
+    """Train a trial under a running tracker, which is told the result or what went wrong; status and message.
+
+    The runner's border, one of the two places with a broad except: one training must not take the others with it.
+
+    Raises:
+        BudgetExceeded: from `on_step`; the attempt is marked.
+        KeyboardInterrupt: from the user; the attempt is marked.
+    """
     status: Status = "done"
     message: str | None = None
-    with _tracker(study, trial, bench) as tracker:
-        watch = _watch(study, trial, number, tracker, listener, clock)
-        clock.begin()
-        try:
-            tracker.note("result", dict(runner.run(trial, tracker, watch)))
-        except (KeyboardInterrupt, BudgetExceeded) as error:
-            tracker.end_as("over_budget" if isinstance(error, BudgetExceeded) else "interrupted")
-            tracker.note("error", str(error) or "ended by the user")
-            raise
-        except Diverged as error:
-            status, message = "diverged", str(error)
-        except MemoryError as error:
-            status, message = "out_of_memory", str(error) or "the machine has too little memory"
-        except Exception as error:  # noqa: BLE001  # one trial must not take the others with it; the cause is recorded
-            status, message = _fault(error)
-        if message is not None:
-            tracker.end_as(status)
-            tracker.note("error", message)
-        clock.end(trial, tracker)
+    try:
+        tracker.note("result", dict(runner.run(trial, tracker, on_step)))
+    except (KeyboardInterrupt, BudgetExceeded) as error:
+        tracker.end_as("over_budget" if isinstance(error, BudgetExceeded) else "interrupted")
+        tracker.note("error", str(error) or "ended by the user")
+        raise
+    except Stopped as error:
+        status, message = "interrupted", str(error)
+    except Diverged as error:
+        status, message = "diverged", str(error)
+    except MemoryError as error:
+        status, message = "out_of_memory", str(error) or "the machine has too little memory"
+    except Exception as error:  # noqa: BLE001  # the cause is recorded
+        status, message = _fault(error)
+    if message is not None:
+        tracker.end_as(status)
+        tracker.note("error", message)
     return status, message
 
 

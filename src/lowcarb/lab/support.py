@@ -6,6 +6,7 @@ import os
 import shutil
 from importlib.util import find_spec
 
+from lowcarb.core.levers import Able
 from lowcarb.core.trial import Arm, Recipe
 from lowcarb.errors import SettingError
 
@@ -21,6 +22,16 @@ def check_arm(arm: Arm) -> None:
     """Raises SettingError for the first thing that cannot be done."""
     for refusal in refusals(arm):
         raise refusal
+
+
+def able_here() -> Able:
+    """What this machine can do, as levers ask for it."""
+    import torch  # noqa: PLC0415
+
+    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
+    precisions = {"fp32"} | ({"bf16"} if bf16 else set()) | ({"fp16"} if torch.cuda.is_available() else set())
+    return Able(frozenset(precisions), gpu=gpu, compile=True, power_limit=False, adapters=find_spec("peft") is not None)
 
 
 def _numbers(recipe: Recipe) -> list[SettingError]:

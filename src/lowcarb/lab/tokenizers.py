@@ -62,30 +62,43 @@ def trained_tokenizer(kind: str, family: ModelFamily, text: Iterable[str], vocab
     specials, held = SPECIALS[family], tuple(text)
     asked = json.dumps([kind, family, vocabulary, tokenizers.__version__, held])
     kept = home() / "tokenizers" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json"
-    try:
-        backend = Tokenizer.from_file(str(kept))
-    except Exception:  # noqa: BLE001  # the library raises nothing narrower: it is not there, or cannot be read
+    stored = _stored(kept)
+    if stored is None:
         backend, trainer = _untrained(kind, list(specials.values()), specials["unk_token"], vocabulary)
         backend.train_from_iterator(held, trainer)
-        backend = _keep(backend, kept)
+        stored = _keep(backend.to_str(), kept)
+    backend = Tokenizer.from_str(stored)
     return with_template(PreTrainedTokenizerFast(tokenizer_object=backend, **specials), family)
 
 
-def _keep(backend: Tokenizer, place: Path) -> Tokenizer:
+def _stored(place: Path) -> str | None:
+    """The text of a kept tokenizer; None where there is none, or what is there is damaged, which is then removed."""
+    try:
+        text = place.read_text(encoding="utf-8")
+        json.loads(text)
+    except ValueError:
+        place.unlink(missing_ok=True)
+        return None
+    except OSError:
+        return None
+    return text
+
+
+def _keep(text: str, place: Path) -> str:
     """Keep a tokenizer; the one that another process kept in the meantime wins. Where nothing can be kept, this one."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, suffix=".part", delete=False) as file:
-            file.write(backend.to_str())
+            file.write(text)
         try:
             os.link(file.name, place)
         finally:
             Path(file.name).unlink()
     except FileExistsError:
-        return Tokenizer.from_file(str(place))
+        return _stored(place) or text
     except OSError as error:
         _log.warning("the trained tokenizer cannot be kept (%s): a later trial may get another vocabulary", error)
-    return backend
+    return text
 
 
 def _untrained(kind: str, specials: list[str], unknown: str, vocabulary: int) -> tuple[Tokenizer, Any]:

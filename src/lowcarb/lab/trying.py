@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 from lowcarb.core.search import Stack
 from lowcarb.core.trial import Result, Trial
 from lowcarb.errors import BudgetExceeded
-from lowcarb.lab.base import Diverged, Runner, Step
-from lowcarb.lab.study import CHECK_S, Bench
+from lowcarb.lab.base import Runner, Step, Stopped
+from lowcarb.lab.study import CHECK_S, Bench, train_under
 from lowcarb.ledger.base import Attempt, Status
 from lowcarb.report.records import TRAIN, record_of
 from lowcarb.tracker.track import Tracker, track
@@ -30,7 +30,9 @@ Stop = Callable[[Step, float], str | None]
 """From a step and what the training phase took until then: why to stop, or None."""
 
 SETTLED = "settled"
-"""The note of a training that was stopped on purpose: it is not tried again."""
+"""The note of a training that is not tried again: it was stopped on purpose, or would end as it did."""
+HOPELESS: tuple[Status, ...] = ("diverged", "out_of_memory")
+"""How a training ends that would end the same way another time."""
 
 
 class Cost(NamedTuple):
@@ -40,16 +42,23 @@ class Cost(NamedTuple):
     cpu_s: float = 0.0
     wall_s: float = 0.0
     carbon_g: float = 0.0
-    money: float = 0.0
-    """[USD]; zero where no price is known: a budget of money is then refused."""
+    money: float | None = 0.0
+    """[USD]; None where a price is not known."""
 
     def plus(self, other: Cost) -> Cost:
-        """Both together."""
-        return Cost(*(a + b for a, b in zip(self, other, strict=True)))
+        """Both together; a sum with something unknown in it is unknown."""
+        return Cost(
+            self.energy_j + other.energy_j, self.cpu_s + other.cpu_s, self.wall_s + other.wall_s,
+            self.carbon_g + other.carbon_g,
+            None if self.money is None or other.money is None else self.money + other.money,
+        )  # fmt: skip
 
     def times(self, factor: float) -> Cost:
         """So many of it."""
-        return Cost(*(one * factor for one in self))
+        money = None if self.money is None else self.money * factor
+        return Cost(
+            self.energy_j * factor, self.cpu_s * factor, self.wall_s * factor, self.carbon_g * factor, money
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +71,11 @@ class Limits:
     wall_s: float | None = None
 
     def each(self, spent: Cost) -> list[tuple[str, float, float, str]]:
-        """The limits that there are: what, limit, spent, unit."""
+        """The limits that there are: what, limit, spent, unit. What is not known is over any limit."""
         rows = (
             ("energy", self.energy_j, spent.energy_j, "J"),
             ("carbon", self.carbon_g, spent.carbon_g, "gCO2e"),
-            ("money", self.money, spent.money, "USD"),
+            ("money", self.money, math.inf if spent.money is None else spent.money, "USD"),
             ("time", self.wall_s, spent.wall_s, "s"),
         )
         return [(what, limit, used, unit) for what, limit, used, unit in rows if limit is not None]
@@ -97,10 +106,6 @@ class Try:
     def done(self) -> bool:
         """Whether it can be compared."""
         return self.result.complete
-
-
-class _Stopped(Exception):
-    """A training that is not worth going on with, or has shown what it was to show."""
 
 
 @dataclass(slots=True)
@@ -197,7 +202,7 @@ class Workshop:
         )  # fmt: skip
 
     def _train(self, trial: Trial, key: str, stack: Stack, part: Bill, stop: Stop | None) -> None:
-        """One attempt. The runner's border, as in `lab.study`: nothing that a training does ends the search."""
+        """One attempt: nothing that a training does ends the search."""
         bench = self.bench
         tracker = track(
             trial.name, kind="trial", key=key, study=self.study, site=bench.site, interval_s=bench.interval_s,
@@ -205,27 +210,10 @@ class Workshop:
         )  # fmt: skip
         tracker.note("trial", asdict(trial))
         tracker.note("reduce", {"part": part, "stack": [str(one) for one in stack]})
-        status: Status | None = None
-        message = ""
         with tracker:
-            try:
-                tracker.note("result", dict(self.runner.run(trial, tracker, self._watch(tracker, stop))))
-            except _Stopped as error:
-                status, message = "interrupted", str(error)
-            except (KeyboardInterrupt, BudgetExceeded) as error:
-                tracker.end_as("over_budget" if isinstance(error, BudgetExceeded) else "interrupted")
-                tracker.note("error", str(error) or "ended by the user")
-                raise
-            except Diverged as error:
-                status, message = "diverged", str(error)
+            status, message = train_under(trial, self.runner, tracker, self._watch(tracker, stop))
+            if status in HOPELESS:
                 tracker.note(SETTLED, {"reason": message})
-            except Exception as error:  # noqa: BLE001  # one training must not take the search with it
-                status, message = _fault(error)
-                if status == "out_of_memory":
-                    tracker.note(SETTLED, {"reason": message})
-            if status is not None:
-                tracker.end_as(status)
-                tracker.note("error", message)
 
     def _watch(self, tracker: Tracker, stop: Stop | None) -> Callable[[Step], None]:
         looked_s = -math.inf
@@ -245,14 +233,18 @@ class Workshop:
             reason = stop(step, self.value(taken))
             if reason is not None:
                 tracker.note(SETTLED, {"step": step.step, "steps": step.steps, "first": first, "reason": reason})
-                raise _Stopped(reason)
+                raise Stopped(reason)
 
         return on_step
 
     def _within_limits(self, tracker: Tracker) -> None:
         footprint = tracker.footprint()
         now = Cost(
-            footprint.energy_j.mid, 0.0, 0.0, footprint.operational_g.mid, footprint.cost.mid if footprint.cost else 0.0
+            footprint.energy_j.mid,
+            0.0,
+            0.0,
+            footprint.operational_g.mid,
+            footprint.cost.mid if footprint.cost else None,
         )
         for what, limit, used, unit in self.limits.each(self.total.plus(now)):
             if used >= limit:
@@ -262,11 +254,6 @@ class Workshop:
     def _so_far(tracker: Tracker) -> Cost:
         phase = next((one for one in tracker.phases() if one.name == TRAIN), None)
         return Cost() if phase is None else Cost(phase.energy.energy_j.mid, phase.cpu_s, phase.wall_s)
-
-
-def _fault(error: Exception) -> tuple[Status, str]:
-    out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-    return ("out_of_memory" if out_of_memory else "failed"), f"{type(error).__name__}: {error}"
 
 
 def _settled(attempt: Attempt) -> bool:
@@ -285,12 +272,11 @@ def _phases(attempt: Attempt) -> Sequence[Mapping[str, Any]]:
 
 def _phase_cost(phase: Mapping[str, Any]) -> Cost:
     footprint = phase["footprint"]
-    energy_j, carbon_g, money = (_mid(footprint.get(name)) for name in ("energy_j", "operational_g", "cost"))
-    return Cost(energy_j, float(phase["cpu_s"]), float(phase["wall_s"]), carbon_g, money)
-
-
-def _mid(figure: Mapping[str, Any] | None) -> float:
-    return float(figure["mid"]) if figure else 0.0
+    price = footprint["cost"]
+    return Cost(
+        float(footprint["energy_j"]["mid"]), float(phase["cpu_s"]), float(phase["wall_s"]),
+        float(footprint["operational_g"]["mid"]), float(price["mid"]) if price else None,
+    )  # fmt: skip
 
 
 def _cost_of(attempt: Attempt) -> Cost:
