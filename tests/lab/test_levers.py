@@ -15,6 +15,7 @@ from lowcarb.core.trial import Arm, DataChoice, Inference, ModelChoice, Recipe, 
 from lowcarb.errors import SettingError  # noqa: E402
 from lowcarb.lab.data import load_questions  # noqa: E402
 from lowcarb.lab.features import epoch_batches, extractive_windows, packed, padded  # noqa: E402
+from lowcarb.lab.looks import Looks, losses_of  # noqa: E402
 from lowcarb.lab.loss import batch_loss, inputs_for, span_logits, window_losses  # noqa: E402
 from lowcarb.lab.models import build_model, encoder_layers  # noqa: E402
 from lowcarb.lab.runner import TorchRunner  # noqa: E402
@@ -328,14 +329,41 @@ def test_choosing_by_loss_is_metered_too(ran):
     assert chosen["flops"] > plain["flops"]
 
 
-def test_a_training_that_gains_nothing_stops_early_and_keeps_the_best_weights(ran):
-    # A rate so high that it only gets worse.
-    training = ran(BERT, max_steps=40, learning_rate=0.5, schedule="constant", patience=2)["training"]
+def test_a_training_that_gains_nothing_stops_early(ran):
+    # At a rate of zero nothing is learnt, whatever vocabulary and weights the model starts with.
+    training = ran(BERT, max_steps=40, learning_rate=0.0, schedule="constant", patience=2)["training"]
 
     assert training["stopped_early"]
     assert training["metered_steps"] < 40
     assert training["best_step"] < training["metered_steps"]
     assert training["held_out"] >= 4
+
+
+def test_after_the_patience_the_weights_of_the_best_look_are_put_back():
+    recipe = replace(FAST, patience=2)
+    model = built(BERT, recipe)
+    model.model.eval()
+    batches = [padded(windows_of(BERT, 8), 0)]
+    looks = Looks(batches, recipe, steps_per_epoch=1)
+    looks.after(1, 9, model.model, model.spec)
+    best = losses_of(model.model, batches, recipe)
+
+    for step in (2, 3):
+        # Uphill: a small step along the gradient makes the loss larger.
+        assert not looks.over
+        model.model.zero_grad()
+        model.model(**inputs_for(model.model, batches[0], CPU)).loss.backward()
+        with torch.no_grad():
+            for weight in model.model.parameters():
+                if weight.grad is not None:
+                    weight.add_(weight.grad, alpha=0.05)
+        looks.after(step, 9, model.model, model.spec)
+
+    assert looks.over
+    assert (looks.best_step, looks.losses[0]) == (1, min(looks.losses))
+    assert losses_of(model.model, batches, recipe) != best
+    looks.restore(model.model)
+    assert losses_of(model.model, batches, recipe) == best
 
 
 @pytest.mark.parametrize("changes", [{"frozen_layers": 2}, {"lora_rank": 2}])
