@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lowcarb.catalogue import Catalogue
-from lowcarb.cli.reduce import PAPER, able_here
+from lowcarb.cli.reduce import PAPER
 from lowcarb.core.levers import LEVERS
 from lowcarb.core.trial import Arm, DataChoice, Inference, ModelChoice, TokenizerChoice
 from lowcarb.lab.holdout import hold_out
@@ -26,6 +26,7 @@ from lowcarb.lab.outcome import outcome
 from lowcarb.lab.reduce import reduce
 from lowcarb.lab.runner import TorchRunner
 from lowcarb.lab.study import Bench
+from lowcarb.lab.support import able_here
 from lowcarb.lab.task import Task
 from lowcarb.lab.trying import Limits, Workshop
 from lowcarb.ledger import open_ledger

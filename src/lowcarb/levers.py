@@ -24,6 +24,7 @@ Settings = Mapping[str, Any]
 ELSEWHERE = {
     "dynamic-padding": "give the Trainer a collator that pads to the longest, such as DataCollatorWithPadding, and "
     "tokenize without padding",
+    "split-padding": "sort each batch by length in the training step and add up the gradients of its parts",
     "packing": "pack in the data collator, such as DataCollatorWithFlattening",
     "fp8": "use Accelerate: `accelerate launch --mixed_precision fp8`",
     "early-stopping": "add transformers.EarlyStoppingCallback to the Trainer, on questions held out from training",

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
+import random
 import threading
+from math import isnan
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
-from lowcarb.errors import LedgerError
+from lowcarb.errors import LedgerError, SettingError
+from lowcarb.ledger import open_ledger
 from lowcarb.ledger.base import Ledger
 from lowcarb.ledger.memory import MemoryLedger
+from lowcarb.ledger.query import Query, Sum
 from lowcarb.ledger.sql import SqlLedger
 
 HOSTILE = [
@@ -32,9 +40,39 @@ FOOTPRINT = {
 }
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+_spec = importlib.util.spec_from_file_location("postgres_server", Path(__file__).with_name("postgres_server.py"))
+postgres_server = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """URL of a PostgreSQL server that is this session's own."""
+    pytest.importorskip("psycopg")
+    if postgres_server.programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with postgres_server.server() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres(postgres):
+    """The same, with an empty database."""
+    engine = create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    return postgres
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def ledger(request, tmp_path):
-    ledger = MemoryLedger() if request.param == "memory" else SqlLedger(tmp_path / "ledger.db")
+    if request.param == "memory":
+        ledger = MemoryLedger()
+    elif request.param == "sqlite":
+        ledger = SqlLedger(tmp_path / "ledger.db")
+    else:
+        ledger = open_ledger(request.getfixturevalue("empty_postgres"))
     yield ledger
     ledger.close()
 
@@ -207,3 +245,129 @@ def test_whatever_is_written_is_read_back(ledger, key, name, study, started_ns, 
     assert ended.document == document
     assert ended in ledger.attempts(begun.run_id)
     assert ledger.run(key).key == key
+
+
+def ended(ledger, attempt_id, energy_j=2.0, site="fra", status="done", **given):
+    """An attempt that has ended, with a footprint of a tenth of its energy in grams."""
+    attempt = begin(ledger, attempt_id, **{"key": attempt_id, **given})
+    figures = {"energy_j": {"mid": energy_j}, "operational_g": {"mid": None if energy_j is None else energy_j / 10}}
+    document = {"footprint": figures, "site": {"id": site}}
+    return ledger.finish(attempt_id, status=status, ended_ns=attempt.started_ns + 5, document=document)
+
+
+def keys(page):
+    return [row.run.key for row in page.rows]
+
+
+NOVEMBER_NS, DECEMBER_NS = 1_793_500_000_000_000_000, 1_796_100_000_000_000_000
+
+
+def test_a_row_is_the_sum_of_its_attempts(ledger):
+    ended(ledger, "a1", 2.0, key="k", started_ns=10, status="interrupted", site="fra")
+    ended(ledger, "a2", 3.0, key="k", started_ns=20, site="swe")
+    begin(ledger, "a3", key="k", started_ns=30)
+
+    (row,) = ledger.page(Query()).rows
+    assert (row.attempts, row.status, row.started_ns, row.ended_ns) == (3, "running", 10, None)
+    assert (row.energy_j, row.operational_g) == pytest.approx((5.0, 0.5))
+    ended(ledger, "a3", None, key="k", started_ns=30, site="pol")
+    (row,) = ledger.page(Query()).rows
+    assert (row.status, row.ended_ns, row.energy_j, row.operational_g, row.site) == ("done", 35, None, None, "pol")
+
+
+def test_pages_go_on_where_the_last_ended_and_meet_each_run_once(ledger):
+    for number in range(7):
+        ended(ledger, f"a{number}", None if number == 3 else float(number % 3), started_ns=number // 2)
+    for order in ("newest", "energy", "carbon"):
+        whole, seen, after = keys(ledger.page(Query(order=order))), [], None
+        while True:
+            page = ledger.page(Query(order=order), limit=2, after=after)
+            seen, after = [*seen, *keys(page)], page.next
+            if after is None:
+                break
+        assert seen == whole
+        assert sorted(seen) == [f"a{number}" for number in range(7)]
+    assert keys(ledger.page(Query(order="energy")))[-1] == "a3"  # unknown is last
+    assert keys(ledger.page(Query(), limit=0)) == []
+
+
+@pytest.mark.parametrize("after", ["", "nonsense", "W10", "é"])
+def test_a_cursor_that_is_none_is_refused(ledger, after):
+    with pytest.raises(SettingError, match="after"):
+        ledger.page(Query(), after=after)
+
+
+def test_filters_narrow_and_combine(ledger):
+    ended(ledger, "a", name="Big BERT", study="s", kind="trial", started_ns=1)
+    ended(ledger, "b", name="small bert", study="s", site="swe", status="failed", started_ns=2)
+    ended(ledger, "c", name="100%_GPT", started_ns=3)
+    ledger.tag(ledger.run("a").id, {"project": "x", "who": "me"})
+    ledger.tag(ledger.run("b").id, {"project": "x"})
+    for query, found in [
+        (Query(kind="trial"), "a"), (Query(study="s"), "ba"), (Query(status="failed"), "b"), (Query(site="swe"), "b"),
+        (Query(text="BERT"), "ba"), (Query(text="%_"), "c"), (Query(text="_"), "c"), (Query(since_ns=2), "cb"),
+        (Query(until_ns=2), "a"), (Query(tags={"project": "x"}), "ba"),
+        (Query(tags={"project": "x", "who": "me"}), "a"),
+        (Query(tags={"project": "y"}), ""), (Query(study="s", status="done", text="b"), "a"),
+        (Query(tags={"project": "x"}, order="energy", status="failed"), "b"),
+    ]:  # fmt: skip
+        assert keys(ledger.page(query)) == list(found), query
+
+
+def test_sums_are_by_any_field_and_agree_with_and_without_filters(ledger):
+    ended(ledger, "a", 1.0, study="s", started_ns=NOVEMBER_NS)
+    ended(ledger, "b", 2.0, study="s", started_ns=DECEMBER_NS, site="swe")
+    ended(ledger, "c", None, started_ns=DECEMBER_NS, status="failed")
+    begin(ledger, "d", key="d", started_ns=DECEMBER_NS)
+    ledger.tag(ledger.run("b").id, {"project": "x"})
+
+    assert list(ledger.sums(Query(), "month")) == [Sum("2026-11", 1, 1.0, 0.1, 0), Sum("2026-12", 3, 2.0, 0.2, 2)]
+    for by in ("month", "study", "site", "status", "kind", "tag:project"):
+        kept, reckoned = ledger.sums(Query(), by), ledger.sums(Query(since_ns=0), by)
+        assert list(kept) == list(reckoned)
+        assert sum(one.runs for one in kept) == 4
+    assert [(one.key, one.runs) for one in ledger.sums(Query(), "tag:project")] == [("", 3), ("x", 1)]
+    assert [(one.key, one.runs) for one in ledger.sums(Query(study="s"), "site")] == [("fra", 1), ("swe", 1)]
+    before = list(ledger.sums(Query(), "month"))
+    ledger.vacuum()
+    assert list(ledger.sums(Query(), "month")) == before
+    with pytest.raises(SettingError, match="by"):
+        ledger.sums(Query(), "name")
+
+
+def test_tags_are_set_changed_and_removed(ledger):
+    run_id = begin(ledger).run_id
+
+    assert ledger.tag(run_id, {"project": "x", "who": "me"}) == {"project": "x", "who": "me"}
+    assert ledger.tag(run_id, {"project": "y", "who": None, "not there": None}) == {"project": "y"}
+    assert ledger.tag(run_id, {}) == ledger.page(Query()).rows[0].tags == {"project": "y"}
+    with pytest.raises(LedgerError, match="no run"):
+        ledger.tag("nobody", {"a": "b"})
+
+
+def test_readings_are_kept_once(ledger):
+    begin(ledger)
+    ledger.add_readings("a1", [("gpu0", 2, 5.0), ("cpu", 1, float("nan")), ("gpu0", 2, 9.0)])
+    ledger.add_readings("a1", [("gpu0", 2, 7.0), ("gpu0", 1, 6.0)])
+
+    first, *rest = ledger.readings("a1")
+    assert first[:2] == ("cpu", 1)
+    assert isnan(first[2])
+    assert rest == [("gpu0", 1, 6.0), ("gpu0", 2, 5.0)]
+    assert list(ledger.readings("nobody")) == []
+    with pytest.raises(LedgerError, match="nobody"):
+        ledger.add_readings("nobody", [("gpu0", 1, 1.0)])
+
+
+@pytest.mark.parametrize("hostile", [*HOSTILE, "".join(random.Random(1).choices("abcdef0123456789é", k=10_000))])
+def test_hostile_tags_studies_sites_and_channels_survive_unchanged(ledger, hostile):
+    ended(ledger, "a", name=hostile, study=hostile, site=hostile, key=hostile)
+    (row,) = ledger.page(Query(study=hostile, site=hostile, text=hostile)).rows
+    ledger.tag(row.run.id, {hostile: hostile})
+    ledger.add_readings("a", [(hostile, 1, 1.0)])
+
+    (row,) = ledger.page(Query(tags={hostile: hostile})).rows
+    assert (row.run.name, row.run.study, row.site, row.tags) == (hostile, hostile, hostile, {hostile: hostile})
+    assert list(ledger.readings("a")) == [(hostile, 1, 1.0)]
+    assert [one.key for one in ledger.sums(Query(), f"tag:{hostile}")] == [hostile]
+    assert keys(ledger.page(Query(status=hostile, kind=hostile))) == []

@@ -121,7 +121,8 @@ def test_pulling_nothing_changes_nothing():
 
 
 CHANGES = {
-    "dynamic-padding": {"padding"}, "grouped-padding": {"padding"}, "packing": {"padding"}, "bf16": {"precision"},
+    "dynamic-padding": {"padding"}, "grouped-padding": {"padding"}, "split-padding": {"padding"},
+    "packing": {"padding"}, "bf16": {"precision"},
     "trim-windows": {"length", "stride", "answer_windows"}, "fp16": {"precision"}, "fp8": {"precision"},
     "fused-optimizer": {"fused"}, "checkpointing": {"checkpointing"}, "batch": {"batch"},
     "accumulation": {"accumulation"}, "learning-rate": {"learning_rate"}, "schedule": {"schedule", "warmup"},

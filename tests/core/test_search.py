@@ -62,14 +62,26 @@ def test_a_lever_that_costs_energy_for_nothing_is_not_tried():
     assert not {"checkpointing", "compile", "distill"} & {axis.lever.id for axis in AXES}
 
 
-def test_the_exact_stack_changes_no_arithmetic_and_takes_the_best_of_those_that_conflict():
-    exact = exact_stack(AXES, TRIAL, PROCESSOR)
+def always(stack, than):
+    return stack != than
 
-    assert {"grouped-padding", "fused-optimizer"} == {one.lever for one in exact}
+
+def test_the_exact_stack_changes_no_arithmetic_and_takes_the_best_of_those_that_conflict():
+    exact = exact_stack(AXES, TRIAL, PROCESSOR, always)
+
+    assert {"grouped-padding", "attention", "fused-optimizer"} == {one.lever for one in exact}
     after = pull(TRIAL, exact, PROCESSOR).arm.recipe
     assert (after.epochs, after.batch, after.learning_rate, after.precision, after.dropout) == (
         ARM.recipe.epochs, ARM.recipe.batch, ARM.recipe.learning_rate, "fp32", None,
     )  # fmt: skip
+
+
+def test_the_exact_stack_holds_only_what_was_seen_to_save():
+    def saves(stack, than):
+        return {"split-padding"} == {one.lever for one in stack} - {one.lever for one in than}
+
+    assert ["split-padding"] == [one.lever for one in exact_stack(AXES, TRIAL, PROCESSOR, saves)]
+    assert () == exact_stack(AXES, TRIAL, PROCESSOR, lambda stack, than: False)
 
 
 @given(st.permutations([option for axis in AXES for option in axis.options]))
@@ -82,7 +94,7 @@ def test_any_heap_of_levers_can_be_repaired_into_a_stack(heap):
 
 
 def test_the_starts_are_stacks_of_their_own_on_top_of_the_base():
-    base = exact_stack(AXES, TRIAL, PROCESSOR)
+    base = exact_stack(AXES, TRIAL, PROCESSOR, always)
     found = starts(AXES, TRIAL, PROCESSOR, base)
 
     assert len(found) >= 5

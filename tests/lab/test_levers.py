@@ -14,7 +14,7 @@ from lowcarb.core.hardware import Machine  # noqa: E402
 from lowcarb.core.trial import Arm, DataChoice, Inference, ModelChoice, Recipe, Shape, TokenizerChoice, Trial  # noqa: E402
 from lowcarb.errors import SettingError  # noqa: E402
 from lowcarb.lab.data import load_questions  # noqa: E402
-from lowcarb.lab.features import epoch_batches, extractive_windows, packed, padded  # noqa: E402
+from lowcarb.lab.features import Window, epoch_batches, extractive_windows, packed, padded  # noqa: E402
 from lowcarb.lab.looks import Looks, losses_of  # noqa: E402
 from lowcarb.lab.loss import batch_loss, inputs_for, span_logits, window_losses  # noqa: E402
 from lowcarb.lab.models import build_model, encoder_layers  # noqa: E402
@@ -87,8 +87,10 @@ def windows_of(choice, count=9):
 
 
 def trained(choice, batches, recipe, steps):
+    """Each batch is one part, or is given as its parts."""
+    parted = [one if isinstance(one, tuple) else (one,) for one in batches]
     model = built(choice, recipe)
-    train(model.model, model.spec, iter(batches), recipe, steps=steps, steps_per_epoch=steps, on_step=lambda step: None)
+    train(model.model, model.spec, iter(parted), recipe, steps=steps, steps_per_epoch=steps, on_step=lambda step: None)
     return model.model
 
 
@@ -112,8 +114,8 @@ def test_packing_leaves_no_window_out_and_pads_less_than_the_window():
     windows = windows_of(BERT, count=30)
 
     def epoch(padding):
-        return list(epoch_batches(windows, QUESTIONS, replace(FAST, padding=padding, length=384, batch=8), 0, seed=0,
-                                  epoch=0))  # fmt: skip
+        recipe = replace(FAST, padding=padding, length=384, batch=8)
+        return [part for parts in epoch_batches(windows, QUESTIONS, recipe, 0, seed=0, epoch=0) for part in parts]
 
     def rows_by_length(batches):
         return sum(b.size * b.length for b in batches)
@@ -138,6 +140,41 @@ def test_two_batches_to_a_step_have_the_gradient_of_one_batch_of_both():
         assert a.grad is None or torch.allclose(a.grad, b.grad, atol=1e-6)
 
 
+def test_split_batches_take_the_steps_of_whole_ones_with_less_padding():
+    windows = extractive_windows(QUESTIONS, tokenizer_of(BERT), 384, 24)[:12]
+
+    def epoch(padding):
+        recipe = replace(FAST, padding=padding, length=384, batch=8)
+        return list(epoch_batches(windows, QUESTIONS, recipe, 0, seed=0, epoch=0))
+
+    split, whole = epoch("split"), epoch("max")
+    two = [trained(BERT, batches, replace(FAST, dropout=0.0), 1) for batches in (split, whole)]
+
+    assert len(split) == len(whole) == 2
+    assert sum(p.size * p.length for b in split for p in b) < sum(p.size * p.length for b in whole for p in b)
+    for a, b in zip(two[0].parameters(), two[1].parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None)
+        assert a.grad is None or torch.allclose(a.grad, b.grad, atol=1e-5)
+
+
+def test_grouped_batches_stay_together_where_a_question_has_several_windows():
+    # One long paragraph in front: its extra windows must not push the batches behind it out of step.
+    windows = [
+        *(Window(0, [1] * 90, [0] * 90, [], 0, 0, []) for _ in range(3)),
+        *(Window(n, [1] * (10 + n), [0] * (10 + n), [], 0, 0, []) for n in range(1, 40)),
+    ]
+    questions = [replace(QUESTIONS[0], paragraph="word " * (90 if n == 0 else 10 + n)) for n in range(40)]
+    recipe = replace(FAST, padding="grouped", batch=4)
+
+    batches = list(epoch_batches(windows, questions, recipe, 0, seed=0, epoch=0))
+
+    assert sum(part.windows for parts in batches for part in parts) == len(windows)
+    spreads = [
+        int(mask.max() - mask.min()) for mask in (parts[0].tensors["attention_mask"].sum(1) for parts in batches)
+    ]
+    assert sum(spread > 4 for spread in spreads) <= 1
+
+
 @FAMILIES
 def test_frozen_layers_do_not_move_and_no_gradient_runs_through_them(choice):
     recipe = replace(FAST, frozen_layers=2)
@@ -151,7 +188,7 @@ def test_frozen_layers_do_not_move_and_no_gradient_runs_through_them(choice):
             )
         )
     before = copy.deepcopy(list(layers))
-    batches = iter([batch_of(choice, 4)])
+    batches = iter([(batch_of(choice, 4),)])
     train(model.model, model.spec, batches, recipe, steps=1, steps_per_epoch=1, on_step=lambda step: None)
     moved = [
         any(not torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
@@ -169,7 +206,7 @@ def test_frozen_embeddings_do_not_learn_and_the_rest_does(choice):
     table = model.model.get_input_embeddings().weight
     weight = next(p for name, p in encoder_layers(model.model)[0].named_parameters() if name.endswith("weight"))
     before = table.detach().clone(), weight.detach().clone()
-    batches = iter([batch_of(choice, 4)])
+    batches = iter([(batch_of(choice, 4),)])
     train(model.model, model.spec, batches, recipe, steps=1, steps_per_epoch=1, on_step=lambda step: None)
 
     assert torch.equal(before[0], table)
@@ -372,7 +409,7 @@ def test_the_count_of_flops_knows_what_is_not_trained(changes):
     counts = []
     for recipe in (FAST, replace(FAST, **changes)):
         model = built(BERT, recipe)
-        batches = iter([padded(windows, 0)])
+        batches = iter([(padded(windows, 0),)])
         done = train(model.model, model.spec, batches, recipe, steps=1, steps_per_epoch=1, on_step=lambda step: None)
         counts.append(done.cost.flops)
 

@@ -288,15 +288,38 @@ def test_a_budget_that_pays_for_no_comparison_is_named_before_candidates(limits)
     runner = Known(paced=True)
 
     with pytest.raises(SettingError, match="budget"):
-        search(runner, limits=limits)
+        search(runner, limits=limits, whole_baseline=True)
 
     assert 1 == len(runner.seen)
+
+
+def cost_with_a_twin(recipe):
+    return cost(recipe) * (0.4 if recipe.padding == "split" else 1.0)
+
+
+def test_a_baseline_is_judged_by_its_cheaper_twin_at_its_own_energy():
+    runner = Known(cost_with_a_twin)
+    document, workshop = search(runner)
+    judged = [trial for trial in runner.seen if trial.data_digest == "judge"]
+
+    assert "its twin: split-padding" == document["baseline"]["quality_by"]
+    assert {"max", "split"} <= {trial.arm.recipe.padding for trial in judged}
+    whole, plain = search(Known(cost_with_a_twin), whole_baseline=True)
+    assert "its own trainings" == whole["baseline"]["quality_by"]
+    assert whole["ratio"]["mid"] == pytest.approx(document["ratio"]["mid"])
+    assert workshop.spent["confirmation"].cpu_s < 0.7 * plain.spent["confirmation"].cpu_s
+
+
+def test_a_twin_that_saves_little_is_no_twin():
+    document, _ = search()
+
+    assert "its own trainings" == document["baseline"]["quality_by"] == document["baseline"]["energy_by"]
 
 
 def test_a_budget_makes_the_search_smaller_and_is_kept():
     limits = Limits(energy_j=20.0 * BASELINE_S * 12.0)
 
-    _, workshop = search(Known(paced=True), limits=limits)
+    _, workshop = search(Known(paced=True), limits=limits, whole_baseline=True)
     _, free = search(Known(paced=True))
 
     # It is looked at once a second and at first steps: a training as short as these may run over it.
@@ -309,7 +332,7 @@ def test_a_budget_that_is_reached_while_confirming_ends_it_with_the_baseline():
     confirming = []
     slow.hook = lambda trial, number: confirming.append(1) if trial.data_digest == "judge" else None
 
-    document, _ = search(slow, limits=Limits(energy_j=20.0 * BASELINE_S * 20.0))
+    document, _ = search(slow, limits=Limits(energy_j=20.0 * BASELINE_S * 20.0), whole_baseline=True)
 
     assert "energy budget" in document["ended"]
     assert NOTHING == document["verdict"]

@@ -68,7 +68,8 @@ def test_two_tokenizers_see_the_questions_in_one_order(padding):
         batches = epoch_batches(windows, QUESTIONS, recipe, tokenizer.pad_token_id, seed=3, epoch=0)
         rows = [
             row[: int(mask.sum())].tolist()
-            for batch in batches
+            for parts in batches
+            for batch in parts
             for row, mask in zip(batch.tensors["input_ids"], batch.tensors["attention_mask"], strict=True)
         ]
         orders.append([by_ids[tuple(row)] for row in rows])
@@ -82,7 +83,8 @@ def test_grouping_by_length_pads_less_than_random_batches():
 
     def seen(padding):
         recipe = Recipe(batch=4, padding=padding)
-        return sum(b.size * b.length for b in epoch_batches(windows, QUESTIONS, recipe, 0, seed=0, epoch=0))
+        batches = epoch_batches(windows, QUESTIONS, recipe, 0, seed=0, epoch=0)
+        return sum(part.size * part.length for parts in batches for part in parts)
 
     assert seen("grouped") < seen("longest") < seen("max")
 
@@ -149,7 +151,7 @@ def test_max_steps_bounds_the_training():
 
 def batches_of(windows):
     while True:
-        yield padded(windows[:4], NATIVE.pad_token_id)
+        yield (padded(windows[:4], NATIVE.pad_token_id),)
 
 
 def trained(recipe, *, steps=4, poison=False):

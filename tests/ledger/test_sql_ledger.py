@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 import stat
@@ -14,6 +15,8 @@ import pytest
 from lowcarb.errors import LedgerError, SettingError
 from lowcarb.ledger import open_ledger
 from lowcarb.ledger.file import bears_wal, filesystem_of, set_aside
+from lowcarb.ledger.query import Query, Sum
+from lowcarb.ledger.record import run_id_of
 from lowcarb.ledger.sql import SCHEMA_VERSION, SqlLedger
 
 
@@ -183,8 +186,8 @@ def test_a_path_that_cannot_be_is_refused(name):
 
 
 def test_a_url_of_another_kind_is_refused_without_showing_its_password():
-    with pytest.raises(SettingError, match="postgresql://") as caught:
-        open_ledger("postgresql://me:secret@host/db")
+    with pytest.raises(SettingError, match="mysql://") as caught:
+        open_ledger("mysql://me:secret@host/db")
     assert "secret" not in str(caught.value)
 
 
@@ -223,3 +226,86 @@ def test_eight_processes_lose_and_double_nothing(path):
     assert len(ledger.runs()) == 5
     assert sorted(one.number for one in ledger.attempts(ledger.run("key 0").id)) == list(range(1, 17))
     assert list(path.parent.glob("*aside*")) == []
+
+
+FIRST_VERSION = """
+CREATE TABLE run (id VARCHAR(32) NOT NULL, "key" TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, study TEXT,
+    created_ns BIGINT NOT NULL, PRIMARY KEY (id));
+CREATE INDEX run_by_study ON run (study);
+CREATE INDEX run_by_time ON run (created_ns);
+CREATE TABLE attempt (id TEXT NOT NULL, run_id VARCHAR(32) NOT NULL, number INTEGER NOT NULL, status TEXT NOT NULL,
+    started_ns BIGINT NOT NULL, ended_ns BIGINT, energy_j FLOAT, operational_g FLOAT, document TEXT NOT NULL,
+    PRIMARY KEY (id), UNIQUE (run_id, number), FOREIGN KEY(run_id) REFERENCES run (id));
+PRAGMA application_id=0x4C434C47;
+PRAGMA user_version=1;
+"""
+HOURS = {"site": {"id": "fra"}, "hours": [{"start_ns": 0, "energy_j": {"mid": 2.5}}]}
+
+
+@pytest.fixture
+def old(path):
+    """A file as the first version left it, with a run of two attempts."""
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.executescript(FIRST_VERSION)
+    run = (run_id_of("k\0"), "k\\0000", "track", "Näme", "s", 1_793_500_000_000_000_000)
+    connection.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?)", run)
+    for one in (
+        ("a1", run[0], 1, "interrupted", run[-1], 5, 2.5, 0.25, json.dumps(HOURS)),
+        ("a2", run[0], 2, "running", run[-1] + 1, None, None, None, "{}"),
+    ):
+        connection.execute("INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", one)
+    connection.commit()
+    connection.close()
+    return path
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_with_nothing_lost(old):
+    ledger = SqlLedger(old)
+
+    run = ledger.run("k\0")
+    assert (run.key, run.name, run.study) == ("k\0", "Näme", "s")
+    first, second = ledger.attempts(run.id)
+    assert (first.id, first.energy_j, first.document) == ("a1", 2.5, HOURS)
+    (row,) = ledger.page(Query(study="s", text="näme")).rows
+    assert (row.attempts, row.status, row.energy_j, row.site) == (2, second.status, 2.5, None)
+    assert list(ledger.sums(Query(), "month")) == [Sum("2026-11", 1, 2.5, 0.25, 0)]
+    assert pragma(old, "user_version") == SCHEMA_VERSION
+    with sqlite3.connect(old) as connection:
+        assert connection.execute("SELECT * FROM hour").fetchall() == [("a1", "", 0, 2.5)]
+        assert connection.execute("SELECT * FROM lowcarb_version").fetchall() == [("0002",)]
+    connection.close()
+    ledger.finish("a2", status="done", ended_ns=9, document=HOURS)
+    assert len(SqlLedger(old).page(Query(site="fra")).rows) == 1
+
+
+def test_an_upgrade_that_fails_leaves_the_file_as_it_was(old, monkeypatch):
+    monkeypatch.setattr("lowcarb.ledger.record.json.loads", lambda text: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        SqlLedger(old)
+    monkeypatch.undo()
+
+    assert pragma(old, "user_version") == 1
+    assert len(SqlLedger(old).runs()) == 1
+
+
+def test_an_upgraded_ledger_and_a_new_one_have_the_same_schema(old, tmp_path):
+    SqlLedger(old)
+    SqlLedger(tmp_path / "new.db")
+
+    def columns(path):
+        connection = sqlite3.connect(path)
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'index') ORDER BY name")
+        found = {name: connection.execute(f"PRAGMA table_xinfo('{name}')").fetchall() for (name,) in tables.fetchall()}
+        connection.close()
+        return {name: sorted((c[1] or "", c[2], c[3]) for c in facts) for name, facts in found.items()}
+
+    assert columns(old) == columns(tmp_path / "new.db")
+
+
+def test_opening_a_current_ledger_loads_no_alembic(path):
+    SqlLedger(path)
+    program = "import sys; from lowcarb.ledger import open_ledger; open_ledger(sys.argv[1]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+
+    assert not {"alembic", "psycopg"} & set(done.stdout.split())

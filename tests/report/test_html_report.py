@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from lowcarb.report.html import prose, render_html, safe_link, unbroken
+from lowcarb.report.html import render_html
+from lowcarb.report.page import prose, safe_link, unbroken
 
 VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}
 LOADING = {"script", "link", "img", "iframe", "object", "embed", "audio", "video", "base", "form", "source", "use"}

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from lowcarb import __version__
-from lowcarb.cli import advise, catalogue, doctor, forecast, ledger, levers, reduce, report, study, track
+from lowcarb.cli import advise, catalogue, demo, doctor, forecast, ledger, levers, reduce, report, serve, study, track
 from lowcarb.cli.console import (
     EXIT_BUDGET,
     EXIT_FAILED,
@@ -42,6 +42,8 @@ app.command("advise")(advise.advise)
 app.command("levers")(levers.levers)
 app.command("reduce")(reduce.reduce)
 app.command("report")(report.report)
+app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(ledger.app, name="ledger")
 

@@ -1,73 +1,92 @@
-"""`lowcarb ledger`: what was run, and what each attempt came to."""
+"""`lowcarb ledger`: what was run, what each attempt came to, and what goes in and out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from lowcarb.cli import ledger_change, ledger_compare, ledger_files
 from lowcarb.cli.console import EXIT_FAILED, Json, LedgerPath, emit, out, say, show
-from lowcarb.core.totals import Total, total_energy
-from lowcarb.core.units import s_from_ns
-from lowcarb.ledger import open_ledger
-from lowcarb.ledger.base import Attempt, Ledger, Run
-from lowcarb.ledger.home import home, ledger_path
+from lowcarb.cli.ledger_book import (
+    InSite,
+    InStatus,
+    Kind,
+    Since,
+    StudyId,
+    Tags,
+    Text,
+    Until,
+    opened,
+    query_of,
+    run_dict,
+    run_of_attempt,
+    together,
+    total_dict,
+    when,
+)
+from lowcarb.ledger.base import Attempt
+from lowcarb.ledger.exchange.enter import MAY_BE_TWICE
+from lowcarb.ledger.exchange.pages import page_of, tags_of
 from lowcarb.report.format import exactly, quantity
-from lowcarb.tracker.document import spell_of
-from lowcarb.tracker.recover import CUT_OFF, recover
 
-app = typer.Typer(help="What was run, and what each attempt came to.", no_args_is_help=True)
+__all__ = ["app", "opened"]
 
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Newest runs first, at most so many.")]
-Kind = Annotated[str | None, typer.Option("--kind", help="Only trials or only tracked runs: trial or track.")]
-StudyId = Annotated[str | None, typer.Option("--study", help="Only the trials of one study.")]
+app = typer.Typer(help="What was run, what each attempt came to, and what goes in and out.", no_args_is_help=True)
 
-
-def opened(path: str | None) -> Ledger:
-    """The ledger, with what was tracked since it was last opened taken in from the journals."""
-    ledger = open_ledger(path)
-    for attempt in recover(home(), ledger, None if path is None else ledger_path(path)):
-        if CUT_OFF in attempt.document["faults"]:  # type: ignore[operator]  # a list
-            say(f"recovered a run that was cut short: {attempt.id}")
-    return ledger
+Limit = Annotated[int, typer.Option("--limit", min=1, help="At most so many runs.")]
+Order = Annotated[str, typer.Option("--order", help="What comes first: newest, energy or carbon.")]
+After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on from there, as `next` says.")]
 
 
 @app.command("list")
 def list_(
-    *, limit: Limit = 50, kind: Kind = None, study: StudyId = None, ledger: LedgerPath = None, json: Json = False
-) -> None:
+    *, limit: Limit = 50, kind: Kind = None, study: StudyId = None, tag: Tags = None, since: Since = None,
+    until: Until = None, site: InSite = None, status: InStatus = None, text: Text = None, order: Order = "newest",
+    after: After = None, ledger: LedgerPath = None, json: Json = False,
+) -> None:  # fmt: skip
     """Runs, newest first, each with its last attempt."""
+    query = query_of(
+        kind=kind, study=study, tags=tag, since=since, until=until, site=site, status=status, text=text, order=order
+    )
     book = opened(ledger)
     try:
-        entries = [(run, book.attempts(run.id)) for run in book.runs(kind=kind, study=study, limit=limit)]
+        page = page_of(book, query, limit=limit, after=after)
+        entries = [(row, book.attempts(row.run.id)) for row in page.rows]
     finally:
         book.close()
-    together, carbon_g = _together([attempt for _, attempts in entries for attempt in attempts])
+    whole, carbon_g = together([attempt for _, attempts in entries for attempt in attempts])
     if json:
-        runs = [_run(run, attempts) for run, attempts in entries]
-        emit({"runs": runs, "total": _total(together, carbon_g)}, kind="ledger")
+        runs = [run_dict(row.run, attempts, row.tags) | {"site": row.site} for row, attempts in entries]
+        emit({"runs": runs, "total": total_dict(whole, carbon_g), "next": page.next}, kind="ledger")
         return
-    rows = []
-    for run, attempts in entries:
-        last = attempts[-1]
-        rows.append(
-            (
-                run.id[:12], _when(run.created_ns), run.kind, run.name, last.status, str(len(attempts)),
-                quantity(exactly(last.energy_j), "J"), quantity(exactly(last.operational_g), "g"),
-            )
-        )  # fmt: skip
-    show("Runs", ("id", "began (UTC)", "kind", "name", "status", "attempts", "energy", "carbon"), rows, right=(5, 6, 7))
+    rows = [
+        (
+            row.run.id[:12], when(row.run.created_ns), row.run.kind, row.run.name, row.status, str(len(attempts)),
+            quantity(exactly(row.energy_j), "J"), quantity(exactly(row.operational_g), "g"),
+            " ".join(f"{name}={value}" for name, value in sorted(row.tags.items())),
+        )
+        for row, attempts in entries
+    ]  # fmt: skip
+    columns = ("id", "began (UTC)", "kind", "name", "status", "attempts", "energy", "carbon", "tags")
+    tagged = any(row[-1] for row in rows)
+    shown = rows if tagged else [row[:-1] for row in rows]
+    show("Runs", columns if tagged else columns[:-1], shown, right=(5, 6, 7))
     if rows:
         out().print(
-            f"in all, each joule once: {quantity(together.energy_j, 'J')}, {quantity(exactly(carbon_g), 'g')} CO2e"
+            f"in all, each joule once: {quantity(whole.energy_j, 'J')}, {quantity(exactly(carbon_g), 'g')} CO2e"
         )
-    if together.overlaps:
-        say(f"{quantity(exactly(together.counted_twice_j), 'J')} are in two of these: they ran at the same time")
+    if whole.overlaps:
+        say(f"{quantity(exactly(whole.counted_twice_j), 'J')} are in two of these: they ran at the same time")
+    doubtful = sum(MAY_BE_TWICE in str(one.document.get("faults")) for _, attempts in entries for one in attempts)
+    if doubtful:
+        say(f"{doubtful} imported runs overlap on equal machines: if that was one machine, the total has it too often")
+    if page.next is not None:
+        say(f"there are more: --after {page.next}")
 
 
-@app.command()
+@app.command("show")
 def show_(
     name: Annotated[str, typer.Argument(metavar="ID", help="A run's id or the beginning of it, or an attempt's id.")],
     *, ledger: LedgerPath = None, json: Json = False,
@@ -75,84 +94,57 @@ def show_(
     """One run in full, with every attempt."""
     book = opened(ledger)
     try:
-        run = book.run(name) or _run_of_attempt(book, name)
-        attempts = book.attempts(run.id) if run else ()
+        run = book.run(name) or run_of_attempt(book, name)
+        attempts: Sequence[Attempt] = book.attempts(run.id) if run else ()
+        tags = tags_of(book, run.id) if run else {}
     finally:
         book.close()
     if run is None:
         say(f"error: the ledger has no run {name!r}; `lowcarb ledger list` lists them")
         return EXIT_FAILED
     if json:
-        document = _run(run, attempts)
+        document = run_dict(run, attempts, tags)
         for one, attempt in zip(document["attempts"], attempts, strict=True):
             one["document"] = attempt.document
         emit(document, kind="run")
         return 0
-    out().print(f"{run.name}\n{run.id}  {run.kind}  {_when(run.created_ns)} UTC", markup=False)
+    out().print(f"{run.name}\n{run.id}  {run.kind}  {when(run.created_ns)} UTC", markup=False)
+    for tag, value in sorted(tags.items()):
+        out().print(f"{tag} = {value}", markup=False)
     for attempt in attempts:
         _print_attempt(attempt)
     return 0
 
 
-# `show` is the console's; the command is named below.
-app.registered_commands[-1].name = "show"
-
-
-def _run_of_attempt(book: Ledger, attempt_id: str) -> Run | None:
-    for run in book.runs(limit=10_000):
-        if any(attempt.id.startswith(attempt_id) for attempt in book.attempts(run.id)):
-            return run
-    return None
-
-
-def _together(attempts: Sequence[Attempt]) -> tuple[Total, float]:
-    """Energy of attempts, each joule once, and carbon [gCO2e] by the same shares."""
-    spells = [spell for attempt in attempts if (spell := spell_of(attempt)) is not None]
-    together = total_energy(spells)
-    return together, sum((one.operational_g or 0.0) * together.shares.get(one.id, 0.0) for one in attempts)
-
-
-def _total(together: Total, carbon_g: float) -> dict[str, Any]:
-    return {
-        "energy_j": together.energy_j.as_dict(),
-        "operational_g": carbon_g,
-        "counted_twice_j": together.counted_twice_j,
-        "overlaps": [list(pair) for pair in together.overlaps],
-    }
-
-
-def _run(run: Run, attempts: Any) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "key": run.key,
-        "kind": run.kind,
-        "name": run.name,
-        "study": run.study,
-        "created_ns": run.created_ns,
-        "attempts": [
-            {
-                "id": a.id, "number": a.number, "status": a.status, "started_ns": a.started_ns, "ended_ns": a.ended_ns,
-                "energy_j": a.energy_j, "operational_g": a.operational_g,
-            }
-            for a in attempts
-        ],
-    }  # fmt: skip
+app.command("compare")(ledger_compare.compare)
+app.command("tag")(ledger_change.tag)
+app.command("import")(ledger_files.import_)
+app.command("export")(ledger_files.export)
+app.command("reprice")(ledger_change.reprice_)
+app.command("vacuum")(ledger_change.vacuum)
 
 
 def _print_attempt(attempt: Attempt) -> None:
     document: Any = attempt.document
-    out().print(f"\nattempt {attempt.number}: {attempt.status}, {_when(attempt.started_ns)} UTC", markup=False)
+    out().print(f"\nattempt {attempt.number}: {attempt.status}, {when(attempt.started_ns)} UTC", markup=False)
     rows = []
     for phase in document.get("phases", []):
         energy, carbon = (phase["footprint"][name] for name in ("energy_j", "operational_g"))
         rows.append(
             (
                 phase["name"] + ("*" if phase.get("unresolved") else ""),
-                f"{phase['wall_s']:.1f}", f"{phase['cpu_s']:.1f}",
+                _seconds(phase["wall_s"]), _seconds(phase["cpu_s"]),
                 quantity(exactly(energy["mid"]), "J"), energy["basis"], quantity(exactly(carbon["mid"]), "g"),
             )
         )  # fmt: skip
-    show("", ("phase", "wall s", "CPU s", "energy", "basis", "carbon"), rows, right=(1, 2, 3, 5))
+    if rows or not document.get("footprint"):
+        show("", ("phase", "wall s", "CPU s", "energy", "basis", "carbon"), rows, right=(1, 2, 3, 5))
+    else:
+        energy, carbon = (document["footprint"][name] for name in ("energy_j", "operational_g"))
+        told = (
+            f"{quantity(exactly(energy['mid']), 'J')} ({energy['basis']}), {quantity(exactly(carbon['mid']), 'g')} CO2e"
+        )
+        out().print(told, markup=False)
     if any(phase.get("unresolved") for phase in document.get("phases", [])):
         say("* blocks too short for what the sensors resolve: the share of this phase is a guess, the total is not")
     for line in _beside(document):
@@ -164,6 +156,13 @@ def _print_attempt(attempt: Attempt) -> None:
 def _beside(document: Any) -> list[str]:
     """What else is known: what checks the total, what metering itself took, and whose energy it is."""
     lines = []
+    provenance = document.get("provenance") or {}
+    if provenance:
+        zone = f", times taken for {provenance['zone']}" if provenance.get("zone") else ""
+        lines.append(f"imported from {provenance.get('program')}: {provenance.get('file')}{zone}")
+    for one in document.get("repriced") or ():
+        site, carbon = one["site"], one["operational_g"]
+        lines.append(f"at {site['name']} ({site['id']}): {quantity(exactly(carbon['mid']), 'g')} CO2e, computed later")
     counted_j = document.get("footprint", {}).get("energy_j", {}).get("mid")
     for check in document.get("energy", {}).get("checks", []):
         drawn_j = check["energy_j"]["mid"]
@@ -181,5 +180,5 @@ def _beside(document: Any) -> list[str]:
     return lines
 
 
-def _when(ns: int) -> str:
-    return datetime.fromtimestamp(s_from_ns(ns), UTC).strftime("%Y-%m-%d %H:%M:%S")
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"

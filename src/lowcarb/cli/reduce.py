@@ -20,6 +20,7 @@ from lowcarb.core.trial import Arm, DataChoice, Inference, ModelChoice, Recipe, 
 from lowcarb.core.units import PERCENT
 from lowcarb.errors import MissingExtra, SettingError
 from lowcarb.ledger.home import home
+from lowcarb.report.reduce import render_reduce_html
 
 PAPER = Recipe(padding="max")
 """The baseline where no study is given: 3 epochs, fp32, padded to 384, batch 16, AdamW 5e-5 with linear decay."""
@@ -67,6 +68,9 @@ def reduce(
         str | None, typer.Option("--budget-carbon", metavar="CARBON", help="Such as 500 g.")
     ] = None,
     budget_money: Annotated[str | None, typer.Option("--budget-money", metavar="MONEY", help="Such as 3 USD.")] = None,
+    whole_baseline: Annotated[
+        bool, typer.Option("--whole-baseline", help="Train the baseline itself to judge it, not its cheaper twin.")
+    ] = False,
     seeds: Annotated[int, typer.Option("--seeds", min=2, help="Seeds of the confirmation.")] = LEAST_SEEDS,
     candidates: Annotated[int, typer.Option("--candidates", min=1, help="At most so many stacks are tried.")] = 24,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads of a training.")] = None,
@@ -74,6 +78,9 @@ def reduce(
     without: Without = [],  # noqa: B006
     save: Annotated[
         Path | None, typer.Option("--save", metavar="PATH", help="Write the recipe here, as a study file.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="PATH", help="Write a page on the search here.")
     ] = None,
     site: SiteId = None,
     ledger: LedgerPath = None,
@@ -109,7 +116,7 @@ def reduce(
         with bench_here(book, catalogue, place) as bench:
             task = Task(
                 arm, holdout, margin, able_here(), everything, bench.machine.id, threads, pinned, left_out,
-                floor=quality_floor, confirm_seeds=seeds, candidates=candidates,
+                floor=quality_floor, confirm_seeds=seeds, candidates=candidates, whole_baseline=whole_baseline,
             )  # fmt: skip
             workshop = Workshop(task.id, TorchRunner(), bench, Limits(**limits), say)
             found = search(task, workshop)
@@ -119,6 +126,10 @@ def reduce(
     if save is not None:
         save.write_text(yaml.safe_dump(document["recipe"]["study"], sort_keys=False), encoding="utf-8")
         say(f"recipe: {save.resolve()}")
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(render_reduce_html(document), encoding="utf-8")
+        say(f"report: {report.resolve()}")
     if json:
         emit(document, kind="reduction")
     else:

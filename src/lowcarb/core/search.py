@@ -101,11 +101,28 @@ def _worth_a_try(lever: Lever) -> bool:
     return ratio <= 1.0 or (ratio <= DEAREST and change is not None and change.mid > 0.0)
 
 
-def exact_stack(axes: Iterable[Axis], trial: Trial, able: Able, *, first: Stack = ()) -> Stack:
-    """The levers that leave the arithmetic as it is, those that save most first: there is no reason to wait."""
+def exact_stack(
+    axes: Iterable[Axis], trial: Trial, able: Able, saves: Callable[[Stack, Stack], bool], *, first: Stack = ()
+) -> Stack:
+    """The levers that leave the arithmetic as it is and save: there is no reason to wait.
+
+    Args:
+        axes: of all levers.
+        trial: the baseline's.
+        able: what the device can do.
+        saves: whether the first stack costs less than the second, from a few steps of both.
+        first: what is pulled already.
+
+    Returns:
+        `first` with what saves on top of it, tried in the order of what is claimed.
+    """
     exact = [axis for axis in axes if axis.lever.exact and axis.lever.claim.energy_ratio.mid < 1.0]
-    ordered = sorted(exact, key=lambda axis: axis.lever.claim.energy_ratio.mid)
-    return repaired(trial, (*first, *(axis.options[0] for axis in ordered)), able)
+    held = first
+    for axis in sorted(exact, key=lambda axis: axis.lever.claim.energy_ratio.mid):
+        stack = repaired(trial, (*held, axis.options[0]), able)
+        if axis.options[0] in stack and axis.options[0] not in held and saves(stack, held):
+            held = stack
+    return held
 
 
 def changed(before: Trial, after: Trial) -> dict[str, object]:
@@ -138,8 +155,9 @@ def starts(axes: Sequence[Axis], trial: Trial, able: Able, base: Stack) -> list[
     effects = [(option, changed(trial, pull(trial, (option,), able))) for axis in axes for option in axis.options]
     found: list[Stack] = []
     for wanted in STARTS:
+        on_device = wanted if able.gpu else {**wanted, "attention": "eager"}
         chosen = [
-            option for option, effect in effects if effect and all(_meets(wanted, *item) for item in effect.items())
+            option for option, effect in effects if effect and all(_meets(on_device, *item) for item in effect.items())
         ]
         stack = repaired(trial, (*base, *chosen), able)
         if stack != base and stack not in found:

@@ -91,9 +91,9 @@ class Recipe:
     dropout: float | None = None
     """None keeps the model's own."""
     precision: Literal["fp32", "bf16", "fp16", "fp8"] = "fp32"
-    padding: Literal["max", "longest", "grouped", "packed"] = "longest"
-    """To the window's length; to the longest of the batch; the same with batches of like length; or several windows in
-    one row, each blind to the others."""
+    padding: Literal["max", "longest", "split", "grouped", "packed"] = "longest"
+    """To the window's length; to the longest of the batch; of each few windows of a batch that is computed in parts of
+    like length; of batches of like length; or several windows in one row, each blind to the others."""
     length: int = 384
     """Window [tokens]."""
     stride: int = 128

@@ -55,7 +55,7 @@ def taught(
     )  # fmt: skip
 
 
-def endless(material: Material, lesson: Lesson) -> Iterator[Batch]:
+def endless(material: Material, lesson: Lesson) -> Iterator[tuple[Batch, ...]]:
     """Epoch after epoch."""
     epoch = 0
     while True:

@@ -18,6 +18,8 @@ from lowcarb.lab.data import Question
 
 IGNORED = -100
 """Label that the loss leaves out, by PyTorch's convention."""
+SPLIT_WINDOWS = 4
+"""Windows of a part, where a batch is computed in parts: fewer would pad less and keep the processor less busy."""
 GROUP_BATCHES = 16
 """Batches of like length are drawn from so many batches of random order: enough to pad little, few enough to stay
 random."""
@@ -192,32 +194,43 @@ def packed(windows: Sequence[Window], pad_id: int, length: int) -> Batch:
 
 def epoch_batches(
     windows: Sequence[Window], questions: Sequence[Question], recipe: Recipe, pad_id: int, *, seed: int, epoch: int
-) -> Iterator[Batch]:
-    """One epoch in the order that seed and epoch draw, padded as the recipe says."""
+) -> Iterator[tuple[Batch, ...]]:
+    """One epoch in the order that seed and epoch draw, padded as the recipe says; each batch in one part or several."""
     rng = random.Random(f"{seed}/{epoch}")  # noqa: S311  # an order, not a secret
     order = list(range(len(questions)))
     rng.shuffle(order)
-    if recipe.padding == "grouped":
-        order = _grouped(order, questions, recipe.batch, rng)
     rank = {number: place for place, number in enumerate(order)}
     ordered = sorted(windows, key=lambda window: rank[window.question])
-    fixed = recipe.length if recipe.padding == "max" else None
-    for first in range(0, len(ordered), recipe.batch):
-        batch = ordered[first : first + recipe.batch]
-        yield packed(batch, pad_id, recipe.length) if recipe.padding == "packed" else padded(batch, pad_id, fixed)
+    size = recipe.batch
+    batches = [ordered[first : first + size] for first in range(0, len(ordered), size)]
+    if recipe.padding == "grouped":
+        batches = _grouped(ordered, questions, size, rng)
+    for batch in batches:
+        if recipe.padding == "packed":
+            yield (packed(batch, pad_id, recipe.length),)
+        elif recipe.padding == "split":
+            alike = sorted(batch, key=lambda window: len(window.ids))
+            yield tuple(
+                padded(alike[first : first + SPLIT_WINDOWS], pad_id) for first in range(0, len(alike), SPLIT_WINDOWS)
+            )
+        else:
+            yield (padded(batch, pad_id, recipe.length if recipe.padding == "max" else None),)
 
 
-def _grouped(order: list[int], questions: Sequence[Question], batch: int, rng: random.Random) -> list[int]:
-    """The order with questions of like length brought together, batches then shuffled.
+def _grouped(
+    ordered: Sequence[Window], questions: Sequence[Question], size: int, rng: random.Random
+) -> list[list[Window]]:
+    """Batches of windows of like length, shuffled; windows come from near places in the order.
 
-    Length is counted in words, so that every tokenizer gets the same order.
+    Length is counted in words of the question, so that every tokenizer gets the same order.
     """
-
-    def words(number: int) -> int:
-        return len(questions[number].text.split()) + len(questions[number].paragraph.split())
-
-    pool = batch * GROUP_BATCHES
-    near = [n for first in range(0, len(order), pool) for n in sorted(order[first : first + pool], key=words)]
-    batches = [near[first : first + batch] for first in range(0, len(near), batch)]
+    words = [len(one.text.split()) + len(one.paragraph.split()) for one in questions]
+    pool = size * GROUP_BATCHES
+    near = [
+        window
+        for first in range(0, len(ordered), pool)
+        for window in sorted(ordered[first : first + pool], key=lambda window: words[window.question])
+    ]
+    batches = [near[first : first + size] for first in range(0, len(near), size)]
     rng.shuffle(batches)
-    return [number for one in batches for number in one]
+    return batches

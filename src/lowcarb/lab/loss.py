@@ -1,7 +1,8 @@
 """Losses: of a batch to learn from, and of each window to look at.
 
 A span's loss is the mean of the cross-entropies of its start and its end (Devlin et al. 2019, arXiv 1810.04805,
-section 4.2).
+section 4.2), over the window's own tokens. Libraries count padding as possible answers too, so that what a model learns
+depends on how long its batch was padded; here it does not, and levers on padding leave the gradient as it is.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def batch_loss(model: Any, teacher: PreTrainedModel | None, inputs: dict[str, to
         batch: where windows lie, if they are packed.
     """
     output = model(**inputs)
-    loss = span_losses(output, inputs, batch).mean() if batch.packed else output.loss
+    generative = "labels" in inputs
+    loss = output.loss if generative else span_losses(output, inputs, batch).mean()
     if teacher is None:
         return loss
     unlabelled = {name: tensor for name, tensor in inputs.items() if not name.endswith("_positions")}

@@ -11,8 +11,7 @@ from lowcarb.core.levers import Pulled, pull
 from lowcarb.core.search import Stack, Standing, break_even, front
 from lowcarb.core.trial import Arm, DataChoice
 from lowcarb.lab.paste import code, recipe_changes, study_file, training_arguments
-from lowcarb.lab.reduce import CONFIRMED_FROM
-from lowcarb.lab.task import Confirmed, Found, Task
+from lowcarb.lab.task import CONFIRMED_FROM, Confirmed, Found, Task
 from lowcarb.lab.trying import Cost, Workshop
 
 NOTHING = "nothing found"
@@ -30,7 +29,10 @@ def outcome(task: Task, workshop: Workshop, found: Found, data: DataChoice) -> d
     won = found.confirmed[found.best] if found.best is not None else None
     stack: Stack = won.standing.stack if won else ()
     arm = pull(task.trial(task.holdout.judge, 0), stack, task.able).arm
-    baseline = _side(task.baseline, found.baseline_j, found.baseline_f1, ())
+    baseline = _side(task.baseline, found.baseline_j, found.baseline_f1, ()) | {
+        "quality_by": "its twin: " + " + ".join(map(str, found.twin)) if found.twin else "its own trainings",
+        "energy_by": "its first steps, with each seed" if found.twin else "its own trainings",
+    }
     joules = workshop.joules
     spent_j = sum(workshop.value(workshop.spent.get(bill, Cost())) for bill in ("search", "contribution")) * joules
     confirming_j = workshop.value(workshop.spent.get("confirmation", Cost())) * joules

@@ -6,8 +6,7 @@
     explore      stacks of levers, one seed each: what is known to help first, then what a tree-structured Parzen
                  estimator proposes (Bergstra et al. 2011, NeurIPS 24), the most promising of several proposals
     promote      a second and a third seed for the better halves
-    confirm      the finalists against the baseline itself, new seeds, questions that nothing has seen
-    contribute   what each lever of the winner does to its energy
+    confirm      the finalists against the baseline, new seeds, questions that nothing has seen (`lowcarb.lab.confirm`)
 
 A search that is broken off goes on where it was: what was trained is in the ledger, and the same questions are asked
 of it in the same order.
@@ -16,14 +15,12 @@ of it in the same order.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from lowcarb.core.compare import Spread, effect_of
 from lowcarb.core.estimate import Estimate
-from lowcarb.core.levers import Pulled, pull
+from lowcarb.core.levers import pull
 from lowcarb.core.search import (
     Axis,
     Confirmation,
@@ -33,7 +30,6 @@ from lowcarb.core.search import (
     axes_of,
     exact_stack,
     finalists,
-    last_passed,
     promoted,
     repaired,
     safe_saving,
@@ -43,29 +39,26 @@ from lowcarb.core.search import (
 from lowcarb.core.trial import Trial
 from lowcarb.errors import BudgetExceeded, SettingError
 from lowcarb.lab.base import Step
+from lowcarb.lab.confirm import Judging, confirm
 from lowcarb.lab.holdout import together
+from lowcarb.lab.probe import PROBE_STEPS, Prober
 from lowcarb.lab.proposals import Predictor, Proposals
-from lowcarb.lab.task import Confirmed, Found, Task, f1_of, halves, mean_f1, pairs_of
-from lowcarb.lab.trying import Bill, Cost, Try, Workshop
+from lowcarb.lab.task import Found, Task, f1_of, halves
+from lowcarb.lab.trying import Cost, Try, Workshop
 
-PROBE_STEPS = (4, 12)
-"""Fewest and most steps of a probe. `assumed`: enough to pass the first step's making ready."""
-PROBE_SHARE = 0.04
-"""Share of the steps that a probe takes, between those bounds."""
-WORTH = 0.97
-"""A probe must be cheaper by this factor to say that something saves: less is noise. `assumed`."""
 EXPLORE_SHARE, SECOND_SHARE, THIRD_SHARE = 0.6, 0.85, 0.95
 """Shares of what is left after the reference, until which stacks get their first, second and third seed."""
 DEAR_REFERENCE = 0.4
 """Trainings of the baseline above which the reference gets one seed: stacks need the rest. `assumed`."""
 DOMINATED = 0.1
 """A training whose saving (ln) will be so much below that of a stack that is safe already is stopped. `assumed`."""
-CONFIRMED_FROM = 1000
-"""The first seed of the confirmation: none that the search has used."""
 EXTRA = 1.4
 """Time of a confirmation over that of its baselines: finalists and scoring. `assumed`."""
 LEAST_SEARCH = 1.0
 """Trainings of the baseline that a search is left with before the confirmation gets all its seeds. `assumed`."""
+WORTH_A_TWIN = 0.7
+"""A twin is trained in the baseline's place if it, and the probe that then tells the energy, take less than this share
+of a training. `assumed`."""
 PROBE_SPREAD = 1.2
 """Factor within which a probe tells the energy of a whole training. `assumed`: few batches, of chance lengths."""
 
@@ -91,7 +84,7 @@ def reduce(task: Task, workshop: Workshop) -> Found:
 
 class _Search:
     def __init__(self, task: Task, workshop: Workshop) -> None:
-        self.task, self.workshop = task, workshop
+        self.task, self.workshop, self.prober = task, workshop, Prober(task, workshop)
         self.looks: list[Look] = []
         self.base: Stack = ()
         self.axes: list[Axis] = []
@@ -102,6 +95,8 @@ class _Search:
         self.references = 0
         self.begun = 0.0  # what was spent when the exploring began, in the currency
         self.seeds = task.confirm_seeds
+        self.twin: Stack = ()
+        self.probed = 0.0  # what a probe of the baseline takes [trainings]
         self.allowance = 0.0
         ratio = task.holdout.search.questions / task.holdout.judge.questions
         self.confirmation = Confirmation(task.margin, task.confirm_seeds, ratio)
@@ -115,11 +110,12 @@ class _Search:
         if money is not None and bench.machine.price_per_hour is None and bench.site.price_per_kwh is None:
             raise SettingError("budget of money", money, "a site or devices whose price is known: see --site")
         self._probe_baseline()
-        self._plan()
         trial = task.trial(task.holdout.search, 0)
         self.axes = axes_of(task.levers, trial, task.able, without=task.without)
-        self.base = self._exact(trial)
+        self._plan(self._find_twin(trial))
         equal = self._reference_stack(trial)
+        exact = {axis.lever.id for axis in self.axes if axis.lever.exact}
+        self.base = tuple(one for one in equal if one.lever in exact)
         self._refer(equal)
 
     def _probe_baseline(self) -> None:
@@ -127,66 +123,71 @@ class _Search:
         task = self.task
         self.workshop.settle_currency()
         try:
-            probe = self._probe((), "search")
+            probe = self.prober.probe((), "search", task.holdout.search)
         except BudgetExceeded as error:
             needed = "more: the first steps of one baseline use it up"
             raise SettingError(f"budget of {error.what}", f"{error.limit:g} {error.unit}", needed) from error
-        self.unit = self._projected(probe)
+        self.unit = self.prober.projected(probe)
         if probe.step is None or not 0.0 < self.unit < math.inf:
             raise SettingError("baseline", task.baseline.id, f"a recipe that trains: {probe.reason}")
+        self.probed = self.workshop.value(probe.train) / self.unit
         self.baseline = probe.train.times(self.unit / self.workshop.value(probe.train))
         self.workshop.tell(f"a training of the baseline takes about {self.baseline.wall_s:.0f} s")
-
-    def _plan(self) -> None:
-        """Share the budget out between search and confirmation."""
-        limits, one = self.workshop.limits, self.baseline
-        left = 1.0 - limits.share(self.workshop.total)
-        each = limits.share(one)
-        self.allowance = self.task.trainings * self.unit
-        if each == 0.0:
-            return
-        if each > left:
-            what, limit, used, unit = max(limits.each(one), key=lambda row: row[2] / row[1])
+        limits = self.workshop.limits
+        if limits.share(self.baseline) > 1.0 - limits.share(self.workshop.total):
+            what, limit, used, unit = max(limits.each(self.baseline), key=lambda row: row[2] / row[1])
             raise SettingError(
                 f"budget of {what}", f"{limit:g} {unit}",
                 f"more: one training of the baseline takes about {used:.3g} {unit}",
             )  # fmt: skip
+
+    def _find_twin(self, trial: Trial) -> float:
+        """Look for a cheaper twin of the baseline; what one seed of it takes in the confirmation [trainings]."""
+        if self.task.whole_baseline:
+            return 1.0
+        same = [axis for axis in self.axes if axis.lever.twin]
+        twin = exact_stack(same, trial, self.task.able, self.prober.saves)
+        each = self.prober.cost(twin) / self.unit + self.probed
+        if each >= WORTH_A_TWIN:
+            return 1.0
+        self.twin = twin
+        named = " + ".join(map(str, twin))
+        self.workshop.tell(f"its quality is judged by a twin that computes the same for {each:.2f} of that: {named}")
+        return each
+
+    def _plan(self, trainings_each: float) -> None:
+        """Share the budget out between search and confirmation."""
+        limits = self.workshop.limits
+        left = 1.0 - limits.share(self.workshop.total)
+        one = limits.share(self.baseline)
+        each = one * trainings_each
+        self.allowance = self.task.trainings * self.unit
+        if one == 0.0:
+            return
         for seeds in range(self.task.confirm_seeds, 1, -1):
             self.seeds = seeds
-            if left - each * EXTRA * seeds >= each * LEAST_SEARCH:
+            if left - each * EXTRA * seeds >= one * LEAST_SEARCH:
                 break
-        trainings = left / each - EXTRA * self.seeds
+        trainings = (left - EXTRA * self.seeds * each) / one
         if trainings <= 0.0:
             raise SettingError(
-                "budget", f"{left / each:.1f} trainings of the baseline",
-                f"at least {2 * EXTRA:.1f}: two seeds to confirm with, and the search on top",
+                "budget", f"{left / one:.1f} trainings of the baseline",
+                f"at least {2 * EXTRA * trainings_each:.1f}: two seeds to confirm with, and the search on top",
             )  # fmt: skip
         self.allowance = min(self.task.trainings, trainings) * self.unit
         self.confirmation = replace(self.confirmation, seeds=self.seeds)
 
-    def _exact(self, trial: Trial) -> Stack:
-        stack = exact_stack(self.axes, trial, self.task.able)
-        if not stack or self._saves(stack, self.unit):
-            return stack
-        return repaired(trial, (one for one in stack if self._saves((one,), self.unit)), self.task.able)
-
-    def _saves(self, stack: Stack, than: float) -> bool:
-        probe = self._probe(stack, "search")
-        return probe.step is not None and self._projected(probe) < WORTH * than
-
     def _reference_stack(self, trial: Trial) -> Stack:
         """The exact levers, and bf16 where it saves: the same steps at the same rate, other rounding."""
-        for axis in self.axes:
-            for option in axis.options:
-                stack = repaired(trial, (*self.base, option), self.task.able)
-                after = pull(trial, stack, self.task.able)
-                plain = pull(trial, self.base, self.task.able)
-                rounded = replace(plain.arm.recipe, precision="bf16")
-                if option not in stack or plain.arm.recipe == rounded or after.arm.recipe != rounded:
-                    continue
-                if self._saves(stack, self._projected(self._probe(self.base, "search"))):
-                    return stack
-        return self.base
+        able, saves = self.task.able, self.prober.saves
+        base = exact_stack(self.axes, trial, able, saves)
+        for option in (option for axis in self.axes for option in axis.options):
+            stack = repaired(trial, (*base, option), able)
+            plain, after = pull(trial, base, able).arm.recipe, pull(trial, stack, able).arm.recipe
+            rounded = replace(plain, precision="bf16")
+            if option in stack and plain != rounded and after == rounded and saves(stack, base):
+                return exact_stack(self.axes, trial, able, saves, first=stack)
+        return base
 
     def _refer(self, stack: Stack) -> None:
         """The baseline's quality on the search's questions."""
@@ -288,46 +289,8 @@ class _Search:
         chosen = finalists(known, self.confirmation)
         if not chosen:
             return self.nothing(self._why_none(known))
-        tries: dict[Stack, dict[int, Try]] = {(): {}, **{one.stack: {} for one in chosen}}
-        ended: BudgetExceeded | None = None
-        try:
-            for seed in range(CONFIRMED_FROM, CONFIRMED_FROM + self.seeds):
-                order = list(tries)
-                random.Random(seed).shuffle(order)  # noqa: S311  # an order, not a secret
-                for stack in order:
-                    trial = pull(self.task.trial(self.task.holdout.judge, seed), stack, self.task.able)
-                    tries[stack][seed] = self.workshop.run(trial, stack, "confirmation")
-                    self._say(stack, seed, tries[stack][seed])
-        except BudgetExceeded as error:
-            ended = error
-        return self._judged(chosen, tries, ended)
-
-    def _judged(
-        self, chosen: Sequence[Standing], tries: dict[Stack, dict[int, Try]], ended: BudgetExceeded | None
-    ) -> Found:
-        groups = [pairs_of(tries[one.stack], tries[()]) for one in chosen]
-        if any(len(pairs) < 2 for pairs in groups):
-            return self.nothing("the finalists were not confirmed with two seeds or more", ended)
-        saving = Spread.pooled([[pair.log_carbon_ratio for pair in pairs] for pairs in groups])
-        quality = Spread.pooled([[pair.quality_change for pair in pairs] for pairs in groups])
-        confirmed = []
-        for one, pairs in zip(chosen, groups, strict=True):
-            arm = pull(self.task.trial(self.task.holdout.judge, 0), one.stack, self.task.able).arm
-            effect = effect_of(
-                pairs, "recipe", arm, self.task.baseline, margin=self.task.margin, carbon=saving, quality=quality
-            )
-            confirmed.append(Confirmed(one, effect, self._energy(tries[one.stack]), mean_f1(tries[one.stack])))
-        best = last_passed([one.holds for one in confirmed])
-        found = Found(
-            self._energy(tries[()]), mean_f1(tries[()]), confirmed[best or 0].effect.reason, self._standings(),
-            confirmed, best, ended=ended, seeds=min(map(len, groups)),
-        )  # fmt: skip
-        if best is not None:
-            try:
-                found.contributions = self._contributions(confirmed[best].standing.stack)
-            except BudgetExceeded as error:
-                found.ended = error
-        return found
+        found = confirm(Judging(self.prober, self.twin, self.seeds, self._say), chosen, known)
+        return found if found.confirmed else self.nothing(found.reason, found.ended)
 
     def _why_none(self, known: Sequence[Standing]) -> str:
         """Why nothing is worth a confirmation."""
@@ -346,48 +309,6 @@ class _Search:
         energy_j = Estimate.around(self.unit * self.workshop.joules, PROBE_SPREAD, "modelled")
         f1 = fmean(self.reference) if self.reference else None
         return Found(energy_j, f1, reason, self._standings(), ended=ended)
-
-    def _energy(self, tries: dict[int, Try]) -> Estimate:
-        """Of a training [J], over the seeds."""
-        values = [self.workshop.value(one.train) * self.workshop.joules for one in tries.values() if one.done]
-        basis = next(one.result.basis for one in tries.values() if one.done)
-        mid = fmean(values)
-        return Estimate(min(*values, mid), mid, max(*values, mid), basis)
-
-    def _contributions(self, stack: Stack) -> dict[Pulled, Estimate]:
-        """Energy of the stack without each of its levers over its own, from probes of both."""
-        trial = self.task.trial(self.task.holdout.search, 0)
-        whole = self._projected(self._probe(stack, "contribution"))
-        found = {}
-        for one in stack:
-            rest = repaired(trial, (other for other in stack if other != one), self.task.able)
-            probe = self._probe(rest, "contribution")
-            if len(rest) == len(stack) - 1 and probe.step is not None and whole > 0.0:
-                found[one] = Estimate.around(self._projected(probe) / whole, PROBE_SPREAD, "modelled")
-        return found
-
-    # Probes.
-
-    def _probe(self, stack: Stack, part: Bill) -> Try:
-        """A few steps of a training; what it would take as a whole follows."""
-        trial = pull(self.task.trial(self.task.holdout.search, 0), stack, self.task.able)
-        least, most = PROBE_STEPS
-
-        def enough(step: Step, taken: float) -> str | None:
-            del taken
-            wanted = min(step.steps, max(least, min(most, math.ceil(PROBE_SHARE * step.steps))))
-            return f"probed for {wanted} steps" if step.step >= wanted else None
-
-        return self.workshop.run(trial, stack, part, stop=enough, name="probe")
-
-    def _projected(self, probe: Try) -> float:
-        """What the whole training takes [currency], its first step left out of the rate where that can be told."""
-        if probe.step is None or probe.steps is None:
-            return math.inf
-        whole, begun = self.workshop.value(probe.train), self.workshop.value(probe.first)
-        if probe.step > 1 and 0.0 < begun < whole / 2.0:
-            return (whole - begun) / (probe.step - 1) * probe.steps
-        return whole / probe.step * probe.steps
 
     def _say(self, stack: Stack, seed: int, one: Try) -> None:
         times = self.unit / value if (value := self.workshop.value(one.train)) > 0.0 else math.nan

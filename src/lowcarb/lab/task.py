@@ -17,6 +17,9 @@ from lowcarb.errors import BudgetExceeded
 from lowcarb.lab.holdout import Holdout, Part, together
 from lowcarb.lab.trying import Try
 
+CONFIRMED_FROM = 1000
+"""The first seed of the confirmation: none that the search has used."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -40,6 +43,8 @@ class Task:
     trainings: float = 3.0
     """What the search may cost, in trainings of the baseline; the confirmation comes on top."""
     candidates: int = 24
+    whole_baseline: bool = False
+    """Judge the baseline by whole trainings of itself, not of a cheaper twin."""
 
     @property
     def id(self) -> str:
@@ -87,6 +92,8 @@ class Found:
     """The limit that ended it early."""
     seeds: int = 0
     """Of the confirmation."""
+    twin: Stack = ()
+    """Trained in the baseline's place for its quality; empty where it was trained itself."""
 
 
 def halves(one: Try) -> tuple[Scores, Scores]:

@@ -120,7 +120,7 @@ def method_of(recipe: Recipe) -> Method:
 
 
 def train(  # noqa: PLR0913  # a training has as many parts
-    model: PreTrainedModel, spec: ModelSpec, batches: Iterator[Batch], recipe: Recipe, *, steps: int,
+    model: PreTrainedModel, spec: ModelSpec, batches: Iterator[Sequence[Batch]], recipe: Recipe, *, steps: int,
     steps_per_epoch: int, on_step: OnStep, teacher: PreTrainedModel | None = None,
     teacher_spec: ModelSpec | None = None, looks: Looks | None = None,
 ) -> Trained:  # fmt: skip
@@ -129,7 +129,7 @@ def train(  # noqa: PLR0913  # a training has as many parts
     Args:
         model: on its device; its weights change.
         spec: its shape, for the count of FLOPs.
-        batches: as many a step as the recipe accumulates.
+        batches: as many a step as the recipe accumulates, each in parts.
         recipe: how.
         steps: at most so many optimizer steps; fewer where held-out questions gain nothing more.
         steps_per_epoch: optimizer steps of an epoch, for the schedule.
@@ -151,7 +151,7 @@ def train(  # noqa: PLR0913  # a training has as many parts
     tokens = real_tokens = sequences = zero_rate_steps = taken = 0
     cost, loss_value = Cost(), math.nan
     while taken < steps and not (looks and looks.over):
-        together = [next(batches) for _ in range(recipe.accumulation)]
+        together = [part for _ in range(recipe.accumulation) for part in next(batches)]
         windows = sum(batch.windows for batch in together)
         zero_rate_steps += schedule.get_last_lr()[0] == 0.0
         optimizer.zero_grad(set_to_none=True)

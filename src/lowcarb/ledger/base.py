@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from lowcarb.ledger.query import Page, Query, Sum
 
 Status = Literal["running", "done", "failed", "interrupted", "out_of_memory", "diverged", "over_budget"]
 """How an attempt stands: `interrupted` was ended from outside (Ctrl-C, a signal, a kill, a power cut); `diverged`
@@ -87,6 +90,53 @@ class Ledger(Protocol):
 
     def attempts(self, run_id: str) -> Sequence[Attempt]:
         """A run's attempts, oldest first."""
+        ...
+
+    def page(self, query: Query, *, limit: int = 50, after: str | None = None) -> Page:
+        """Runs that a query asks for, a page at a time.
+
+        Args:
+            query: which, and in what order.
+            limit: rows of the page, at most `lowcarb.ledger.query.MOST_ROWS`.
+            after: the `next` of the page before; None for the first page.
+
+        Raises:
+            SettingError: `after` is none, or of another order.
+        """
+        ...
+
+    def sums(self, query: Query, by: str) -> Sequence[Sum]:
+        """Sums of the runs that a query asks for, by `month`, `study`, `site`, `status`, `kind` or `tag:NAME`.
+
+        In the order of their keys; the order of the query does not matter.
+
+        Raises:
+            SettingError: it is none of these.
+        """
+        ...
+
+    def tag(self, run_id: str, changes: Mapping[str, str | None]) -> Mapping[str, str]:
+        """A run's tags after these changes; None removes one. Without changes, what they are.
+
+        Raises:
+            LedgerError: there is no such run.
+        """
+        ...
+
+    def add_readings(self, attempt_id: str, readings: Sequence[tuple[str, int, float]]) -> None:
+        """Keep readings of an attempt: channel, time [ns, UTC], value [J or W]. One that is there already stays.
+
+        Raises:
+            LedgerError: there is no such attempt.
+        """
+        ...
+
+    def readings(self, attempt_id: str) -> Sequence[tuple[str, int, float]]:
+        """The readings of an attempt by time, then channel; one that failed is not a number."""
+        ...
+
+    def vacuum(self) -> None:
+        """Give back the space of what was removed, and reckon the sums anew."""
         ...
 
     def close(self) -> None:

@@ -6,11 +6,13 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from lowcarb.errors import LedgerError, SettingError
 
 LEDGER_FILE = "ledger.db"
 SQLITE_SCHEME = "sqlite:///"
+POSTGRES_SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 PRIVATE_DIRECTORY = 0o700
 
 _log = logging.getLogger(__name__)
@@ -58,6 +60,25 @@ def ledger_path(url_or_path: str | os.PathLike[str]) -> Path:
     if not text or "\0" in text:
         raise SettingError("ledger", text, f"a file's path, or {SQLITE_SCHEME}PATH")
     return Path(text).expanduser().absolute()
+
+
+def is_postgres(url_or_path: str | os.PathLike[str]) -> bool:
+    """Whether it is the URL of a PostgreSQL database."""
+    return os.fspath(url_or_path).startswith(POSTGRES_SCHEMES)
+
+
+def ledger_name(url_or_path: str | os.PathLike[str]) -> str:
+    """What journals call a ledger: the path of its file, or its URL without the password. Nothing is opened.
+
+    Raises:
+        SettingError: it is empty, or a URL of another kind.
+    """
+    if not is_postgres(url_or_path):
+        return str(ledger_path(url_or_path))
+    whole = urlsplit(os.fspath(url_or_path))
+    who, at, host = whole.netloc.rpartition("@")
+    query = "&".join(part for part in whole.query.split("&") if not part.startswith("password="))
+    return urlunsplit(("postgresql", who.partition(":")[0] + at + host, whole.path, query, ""))
 
 
 def _usable(directory: Path) -> bool:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import nan
 from threading import Lock
 from typing import Literal
 
 from lowcarb.errors import LedgerError
 from lowcarb.ledger.base import Attempt, Run, Status
-from lowcarb.ledger.record import decode, encode, headline, run_id_of
+from lowcarb.ledger.query import (
+    TAG,
+    Page,
+    Query,
+    Row,
+    Sum,
+    cursor,
+    folded,
+    group_of,
+    month_of,
+    page_size,
+    place_of,
+    rank,
+    summary_of,
+)
+from lowcarb.ledger.record import decode, encode, headline, run_id_of, site_of
 
 WHERE = "in memory"
 
@@ -32,6 +48,8 @@ class MemoryLedger:
         self._lock = Lock()
         self._runs: dict[str, Run] = {}
         self._rows: dict[str, _Row] = {}
+        self._tags: dict[str, dict[str, str]] = {}
+        self._readings: dict[str, dict[tuple[int, str], float]] = {}
         self._closed = False
 
     def begin(
@@ -94,11 +112,67 @@ class MemoryLedger:
             rows = [row for row in self._rows.values() if row.attempt.run_id == run_id]
         return [row.read() for row in sorted(rows, key=lambda row: (row.attempt.started_ns, row.attempt.number))]
 
+    def page(self, query: Query, *, limit: int = 50, after: str | None = None) -> Page:
+        """Runs that a query asks for, a page at a time."""
+        size = page_size(limit)
+        last = None if after is None else place_of(after, query.order)
+        rows = sorted(self._found(query), key=lambda row: _place(row, query), reverse=True)
+        rows = [row for row in rows if last is None or _place(row, query) < last]
+        more = cursor(query.order, *_place(rows[size - 1], query)) if 0 < size < len(rows) else None
+        return Page(tuple(rows[:size]), more)
+
+    def sums(self, query: Query, by: str) -> Sequence[Sum]:
+        """Sums of the runs that a query asks for."""
+        groups: dict[str, list[Row]] = {}
+        by = group_of(by)
+        for row in self._found(query):
+            groups.setdefault(_key(row, by), []).append(row)
+        return [
+            Sum(
+                key,
+                len(rows),
+                sum(row.energy_j or 0.0 for row in rows),
+                sum(row.operational_g or 0.0 for row in rows),
+                sum(row.energy_j is None for row in rows),
+            )
+            for key, rows in sorted(groups.items())
+        ]
+
+    def tag(self, run_id: str, changes: Mapping[str, str | None]) -> Mapping[str, str]:
+        """A run's tags after these changes."""
+        with self._open():
+            if run_id not in self._runs:
+                raise LedgerError(WHERE, f"no run {run_id!r}", "`lowcarb ledger list` lists them")
+            merged = {**self._tags.get(run_id, {}), **changes}
+            tags = {name: value for name, value in sorted(merged.items()) if value is not None}
+            self._tags[run_id] = tags
+            return dict(tags)
+
+    def add_readings(self, attempt_id: str, readings: Sequence[tuple[str, int, float]]) -> None:
+        """Keep readings of an attempt."""
+        with self._open():
+            if attempt_id not in self._rows:
+                raise LedgerError(WHERE, f"no attempt {attempt_id!r}", "Begin an attempt before its readings")
+            kept = self._readings.setdefault(attempt_id, {})
+            for channel, at_ns, value in readings:
+                kept.setdefault((at_ns, channel), nan if value is None else value)
+
+    def readings(self, attempt_id: str) -> Sequence[tuple[str, int, float]]:
+        """The readings of an attempt by time, then channel."""
+        with self._open():
+            kept = sorted(self._readings.get(attempt_id, {}).items())
+        return [(channel, at_ns, value) for (at_ns, channel), value in kept]
+
+    def vacuum(self) -> None:
+        """Nothing is kept of what was removed."""
+        with self._open():
+            pass
+
     def close(self) -> None:
         """Forget everything."""
         with self._lock:
             self._closed = True
-            self._runs, self._rows = {}, {}
+            self._runs, self._rows, self._tags, self._readings = {}, {}, {}, {}
 
     def _open(self) -> Lock:
         if self._closed:
@@ -107,3 +181,45 @@ class MemoryLedger:
 
     def _of(self, run_id: str) -> list[Attempt]:
         return [row.attempt for row in self._rows.values() if row.attempt.run_id == run_id]
+
+    def _found(self, query: Query) -> list[Row]:
+        with self._open():
+            rows = [self._summed(run) for run in self._runs.values()]
+        return [row for row in rows if _matches(row, query)]
+
+    def _summed(self, run: Run) -> Row:
+        rows = [row for row in self._rows.values() if row.attempt.run_id == run.id]
+        rows.sort(key=lambda row: (row.attempt.started_ns, row.attempt.number))
+        one = summary_of([(row.attempt, site_of(decode(row.text))) for row in rows])
+        tags = dict(self._tags.get(run.id, {}))
+        return Row(
+            run, one.attempts, one.status, one.started_ns, one.ended_ns, one.energy_j, one.operational_g, one.site, tags
+        )
+
+
+def _matches(row: Row, query: Query) -> bool:
+    asked = (
+        (query.kind, row.run.kind), (query.study, row.run.study), (query.status, row.status), (query.site, row.site),
+        *((value, row.tags.get(name)) for name, value in query.tags.items()),
+    )  # fmt: skip
+    return (
+        all(wanted is None or wanted == found for wanted, found in asked)
+        and (query.since_ns is None or row.run.created_ns >= query.since_ns)
+        and (query.until_ns is None or row.run.created_ns < query.until_ns)
+        and folded(query.text or "") in folded(row.run.name)
+    )
+
+
+def _place(row: Row, query: Query) -> tuple[float, str]:
+    values = {"newest": row.run.created_ns, "energy": rank(row.energy_j), "carbon": rank(row.operational_g)}
+    return values[query.order], row.run.id
+
+
+def _key(row: Row, by: str) -> str:
+    if by.startswith(TAG):
+        return row.tags.get(by.removeprefix(TAG), "")
+    values = {
+        "month": month_of(row.run.created_ns), "study": row.run.study, "site": row.site, "status": row.status,
+        "kind": row.run.kind,
+    }  # fmt: skip
+    return values[by] or ""

@@ -67,9 +67,9 @@ def energy_by_phase(document: Document, width: float = WIDE) -> str:
         return ""
     unit = unit_for([whole.mid for *_, whole in rows], "J")
     made = tuple(Row(name, quantity(whole, "J", shown=unit), parts, whole) for name, parts, whole in rows)
-    legend, legend_height = _legend([(phase, _phase_class(phase)) for phase in phases], width)
+    key, legend_height = legend([(phase, _phase_class(phase)) for phase in phases], width)
     panel = Panel(f"Energy of one trial, {unit.name}, mean over seeds", made, unit)
-    body = [*_panel(panel, 0.0, legend_height, width), *legend]
+    body = [*panel_marks(panel, 0.0, legend_height, width), *key]
     description = "; ".join(f"{row.name}: {row.words}" for row in made)
     return svg("phases", width, legend_height + panel.height, "Where the energy went, by phase", description, body)
 
@@ -78,7 +78,8 @@ def _phase_class(name: str) -> str:
     return f"part {name}" if name in KNOWN_PHASES else "part other"
 
 
-def _legend(entries: Sequence[tuple[str, str]], width: float) -> tuple[list[str], float]:
+def legend(entries: Sequence[tuple[str, str]], width: float) -> tuple[list[str], float]:
+    """What the colours stand for: name and class of each; markup and height [px]."""
     marks, x, y = [], 0.0, 12.0
     for name, class_ in entries:
         room = text_width(name) + 34
@@ -111,12 +112,12 @@ def devices(document: Document, width: float = WIDE) -> str:
         for device in names
     }
     panels.insert(2, _device_panel("Carbon", "g", names, carbon, "", parts))
-    body, height = _side_by_side([panel for panel in panels if panel.rows], width)
-    legend, legend_height = _legend(
+    body, height = side_by_side([panel for panel in panels if panel.rows], width)
+    key, legend_height = legend(
         [("carbon of the electricity", "part operational"), ("of making the device", "part embodied")], width
     )
     description = "; ".join(f"{panel.title}: {row.name} {row.words}" for panel in panels for row in panel.rows)
-    moved = tag("g", *legend, transform=f"translate(0,{height + 6:.0f})")
+    moved = tag("g", *key, transform=f"translate(0,{height + 6:.0f})")
     title = f"{arm.id} on other devices: projected, not measured"
     return svg("devices", width, height + legend_height + 6, title, description, [*body, moved])
 
@@ -160,10 +161,10 @@ def trial_spread(document: Document, width: float = WIDE) -> str:
         panels.append(Panel(f"{title}, {shown.name}" if shown.name else title, rows, shown))
     if not any(len(row.dots) > 1 for panel in panels for row in panel.rows):
         return ""
-    body, height = _side_by_side([panel for panel in panels if panel.rows], width, most=3)
-    legend, legend_height = _legend([("done", "trial done"), ("ended without a result", "trial lost")], width)
+    body, height = side_by_side([panel for panel in panels if panel.rows], width, most=3)
+    key, legend_height = legend([("done", "trial done"), ("ended without a result", "trial lost")], width)
     description = "; ".join(f"{panel.title}: {row.name} {row.words}" for panel in panels for row in panel.rows)
-    moved = tag("g", *legend, transform=f"translate(0,{height + 6:.0f})")
+    moved = tag("g", *key, transform=f"translate(0,{height + 6:.0f})")
     title = f"{metric.name}, time and energy, trial by trial"
     return svg("spread", width, height + legend_height + 6, title, description, [*body, moved])
 
@@ -190,7 +191,7 @@ def _range_words(dots: Sequence[Part], unit: Unit) -> str:
     return inside or number(whole.mid / unit.size, digits_of(whole))
 
 
-def _side_by_side(panels: Sequence[Panel], width: float, most: int = 2) -> tuple[list[str], float]:
+def side_by_side(panels: Sequence[Panel], width: float, most: int = 2) -> tuple[list[str], float]:
     """Panels side by side where there is room, else one under the other; markup and height."""
     columns = min(most, len(panels)) if width > NARROW else 1
     each = (width - GAP * (columns - 1)) / columns
@@ -199,12 +200,13 @@ def _side_by_side(panels: Sequence[Panel], width: float, most: int = 2) -> tuple
     for start in range(0, len(panels), columns):
         line_of = panels[start : start + columns]
         for index, panel in enumerate(line_of):
-            marks += _panel(panel, index * (each + GAP), y, each)
+            marks += panel_marks(panel, index * (each + GAP), y, each)
         y += max(panel.height for panel in line_of) + 14.0
     return marks, y - 14.0
 
 
-def _panel(panel: Panel, left: float, top: float, width: float) -> list[str]:
+def panel_marks(panel: Panel, left: float, top: float, width: float) -> list[str]:
+    """The markup of a panel."""
     values = [0.0]
     for row in panel.rows:
         values += [sum(part.value for part in row.parts), *(dot.value for dot in row.dots)]

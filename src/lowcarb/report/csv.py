@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from lowcarb.ledger.exchange.cells import defused
 from lowcarb.report.digest import SCORES, SPLITS, Document, phases_of
 from lowcarb.report.format import writable
+
+__all__ = ["defused", "render_csv"]
 
 FACTS = (
     "key", "arm", "model", "tokenizer", "device", "seed", "status", "attempt", "error", "from_scratch", "parameters",
@@ -19,9 +21,6 @@ FIGURES = {"energy_j": "energy_j", "operational_g": "operational_g", "embodied_g
            "cost": "cost_usd", "duration_s": "duration_s"}  # fmt: skip
 """Figures of the training phase: their columns."""
 PARTS = ("low", "mid", "high", "basis")
-RISKY = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def render_csv(document: Mapping[str, Any]) -> str:
@@ -29,7 +28,8 @@ def render_csv(document: Mapping[str, Any]) -> str:
     rows = [_row(document, trial) for trial in document["trials"]]
     columns = list(_row(document, None))
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    # RFC 4180; and with this line end a carriage return in a cell is quoted as well.
+    writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([defused(column) for column in columns])
     writer.writerows([defused(row[column]) for column in columns] for row in rows)
     return writable(out.getvalue())
@@ -52,12 +52,3 @@ def _row(document: Document, trial: Document | None) -> dict[str, object]:
         row[f"{phase}_wall_s"] = found.get("wall_s")
         row[f"{phase}_energy_j"] = ((found.get("footprint") or {}).get("energy_j") or {}).get("mid")
     return row
-
-
-def defused(cell: object) -> object:
-    """The cell; a text that a spreadsheet would run as a formula has an apostrophe in front."""
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    if isinstance(cell, str) and cell.startswith(RISKY) and not _NUMBER.fullmatch(cell):
-        return "'" + cell
-    return "" if cell is None else cell

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from lowcarb.core.units import J_PER_KWH, KILO
 from lowcarb.report import bars, figures, setting, table
 from lowcarb.report.ablation import ablation_table
 from lowcarb.report.columns import Table
 from lowcarb.report.digest import Document, metric_of, name_of, status_counts, unfinished
+from lowcarb.report.everyday import everyday_table, everyday_words
 from lowcarb.report.figures import NARROW, WIDE
-from lowcarb.report.format import Unit, bounds, digits_of, figure, number, percent, plain, quantity, unit_for, writable
+from lowcarb.report.foretold import foretold_section
+from lowcarb.report.format import Unit, digits_of, figure, number, percent, plain, quantity, writable
+from lowcarb.report.page import BASES, Section, Tile, environment, figure_section, safe_link, tile
+from lowcarb.report.power import TITLE as POWER
+from lowcarb.report.power import power_over_time, power_table, traces
 from lowcarb.report.summary import (
     contrast_arm,
     exchange,
@@ -28,14 +28,8 @@ from lowcarb.report.summary import (
     total_carbon,
 )
 from lowcarb.report.well_known_page import well_known_section
-
-BASES = {
-    "measured": "read off a sensor, a clock or a score here",
-    "modelled": "computed by a model from what was measured here",
-    "catalogue": "looked up in a sourced table",
-    "assumed": "taken for want of anything better, with a wide interval",
-}
-
+from lowcarb.report.where import TITLE as WHERE
+from lowcarb.report.where import grid_of, where_figure, where_table
 
 WATT_HOUR = Unit("Wh", J_PER_KWH / KILO, 0.0)
 
@@ -46,16 +40,6 @@ class Chart(NamedTuple):
     wide: str
     narrow: str
     table: Table
-
-
-class Tile(NamedTuple):
-    """A headline figure."""
-
-    name: str
-    value: str
-    interval: str
-    basis: str
-    more: str
 
 
 def render_html(document: Mapping[str, Any], *, title: str | None = None) -> str:
@@ -74,6 +58,7 @@ def render_html(document: Mapping[str, Any], *, title: str | None = None) -> str
         "schema_version": document["schema_version"],
         "bases": BASES,
         "lead": lead(document),
+        "recorded": _recorded(document),
         "said": sentences(document),
         "tiles": tiles(document),
         "site_note": document["site"]["note"],
@@ -100,29 +85,50 @@ def render_html(document: Mapping[str, Any], *, title: str | None = None) -> str
         "design": setting.design(document),
         "recipe": setting.recipe(document),
         "well_known": well_known_section(),
+        "everyday": everyday_words(document),
+        "familiar": everyday_table(document, document["sources"]),
+        "where": where_section([phase for trial in document["trials"] for phase in trial["phases"]]),
+        "power": power_section(document),
+        "foretold": foretold_section(document["trials"]),
         "sources": [{**one, "link": safe_link(one["url"])} for one in document["sources"]],
     }
     context["contents"] = _contents(context)
-    return writable(_environment().get_template("report.html.j2").render(context))
-
-
-@cache
-def _environment() -> Environment:
-    # Templates end in .j2: escape whatever the name, so that no later one is missed.
-    environment = Environment(
-        loader=PackageLoader("lowcarb.report"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["prose"] = prose
-    environment.filters["unbroken"] = unbroken
-    return environment
+    return writable(environment().get_template("report.html.j2").render(context))
 
 
 def _chart(draw: Callable[[Document, float], str], document: Document, as_table: Callable[[Document], Table]) -> Chart:
     return Chart(draw(document, WIDE), draw(document, NARROW), as_table(document))
+
+
+def _recorded(document: Document) -> str:
+    """When and on what a bundled recording was made; empty for a study of one's own."""
+    recorded, machine = document.get("recorded"), document["machine"]
+    if not recorded:
+        return ""
+    return f"{recorded['file']}, run on {recorded['date']} on {machine['name'] if machine else 'a machine not known'}"
+
+
+def where_section(phases: Iterable[Mapping[str, Any]]) -> Section:
+    """Energy by device and phase."""
+    grid = grid_of(phases)
+    return figure_section(
+        "where", WHERE, lambda width: where_figure(grid, width), (WIDE, NARROW),
+        table=where_table(grid),
+        caption=("Which device drew it, and in which phase. Whiskers span the interval of a phase's whole.",),
+    )  # fmt: skip
+
+
+def power_section(document: Document) -> Section:
+    """Power over time of one trial of each arm."""
+    found = traces(document)
+    return figure_section(
+        "power", POWER, lambda width: power_over_time(found, width), (WIDE, NARROW),
+        table=power_table(found),
+        caption=(
+            "The first done trial of each arm, from its start: mean power of each stretch, all devices stacked.",
+            "A break is time without readings: nothing is drawn where nothing was seen.",
+        ),
+    )  # fmt: skip
 
 
 def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -134,6 +140,9 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("comparisons", "Comparisons", True),
         ("levers", "Levers", context["ablation"].rows),
         ("energy", "Energy by phase", context["phases"].wide),
+        ("where", "Energy by device", not context["where"].empty),
+        ("power", "Power over time", not context["power"].empty),
+        ("foretold", "Forecast and outcome", not context["foretold"].empty),
         ("devices", "Other devices", context["devices"].wide),
         ("trials", "Trials", True),
         ("checks", "Findings", True),
@@ -158,8 +167,8 @@ def tiles(document: Document) -> tuple[Tile, ...]:
     counts = status_counts(document)
     rest = [f"{count} {status}" for status, count in counts.items() if status != "done"]
     shown = [
-        _tile("Carbon", carbon, "g", f"{electricity} of electricity{making}; all trials, all phases"),
-        _tile("Energy", energy, "J", f"{wh}over {plain(totals.get('duration_s'), 's')} of computing"),
+        tile("Carbon", carbon, "g", f"{electricity} of electricity{making}; all trials, all phases"),
+        tile("Energy", energy, "J", f"{wh}over {plain(totals.get('duration_s'), 's')} of computing"),
         Tile("Measured", percent(share), "", "", measured_words(share)),
         Tile(
             "Trials done", f"{counts['done']} of {len(document['trials'])}", "", "", ", ".join(rest) or "none was lost"
@@ -169,15 +178,6 @@ def tiles(document: Document) -> tuple[Tile, ...]:
         words = "in attempts that failed or were interrupted: no result rests on it"
         shown.append(Tile("Energy lost", plain(totals["wasted_j"], "J", 2), "", "", words))
     return tuple(shown)
-
-
-def _tile(name: str, value: Any, unit: str, more: str) -> Tile:
-    if value is None:
-        return Tile(name, "not known yet", "", "", "no attempt was metered yet")
-    shown: Unit = unit_for([value.mid], unit)
-    unit_name = f"{shown.name} CO₂e" if unit == "g" else shown.name
-    text = f"{number(value.mid / shown.size, digits_of(value))} {unit_name}"
-    return Tile(name, text, bounds(value, shown), value.basis, more)
 
 
 def _card(document: Document, comparison: Document) -> dict[str, Any]:
@@ -238,24 +238,3 @@ def _trials_words(document: Document) -> str:
     words = ", ".join(f"{count} {status}" for status, count in counts.items())
     lost = f"{plain(wasted, 'J', 2)} went into attempts without a result." if wasted else "No energy was lost."
     return f"{words}. {lost}"
-
-
-def prose(text: object) -> list[tuple[str, bool]]:
-    """A text in pieces, each with whether it is code: what stands in backticks, and options such as `--site`."""
-    pieces = re.split(r"(`[^`]+`|(?<!\S)--[a-z][a-z-]*)", str(text))
-    return [(piece.strip("`"), index % 2 == 1) for index, piece in enumerate(pieces) if piece]
-
-
-def unbroken(text: str) -> str:
-    """A sentence in which no line breaks between a number and its unit, nor inside an interval."""
-    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
-    return re.sub(r"(?<=\d) (?=%|points?\b|times\b|[µmkMG]?(?:g|J|s|l|W|Wh)\b|min\b|h\b|t\b|USD\b)", "\u00a0", text)
-
-
-def safe_link(url: str) -> str:
-    """The address if it is one of the web; empty for anything else that a link could run."""
-    try:
-        scheme = urlsplit(url).scheme
-    except ValueError:
-        return ""
-    return url if scheme in ("http", "https") else ""

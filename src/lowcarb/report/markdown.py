@@ -23,42 +23,47 @@ METHOD = (
 def render_markdown(document: Mapping[str, Any]) -> str:
     """A study document in short: the answer, arms, comparisons, devices, findings, and how it was got."""
     blocks = [
-        f"# {_escaped(document['study']['question'] or document['study']['id'])}",
-        f"**{_escaped(lead(document))}**",
-        _items(one.plain for one in sentences(document)),
+        f"# {escaped(document['study']['question'] or document['study']['id'])}",
+        f"**{escaped(lead(document))}**",
+        items(one.plain for one in sentences(document)),
         _totals(document),
-        _table(arms_table(document)),
-        _table(comparisons_table(document, levers=False)),
-        _table(ablation_table(document)),
+        markdown_table(arms_table(document)),
+        markdown_table(comparisons_table(document, levers=False)),
+        markdown_table(ablation_table(document)),
     ]
     if device_names(document):
-        blocks += ["Devices are projected, not measured.", _table(devices_table(document, contrast_arm(document)))]
+        blocks += [
+            "Devices are projected, not measured.",
+            markdown_table(devices_table(document, contrast_arm(document))),
+        ]
     blocks += [_drawbacks(document), _findings(document), _lost(document), _method(document)]
     return writable("\n\n".join(block for block in blocks if block) + "\n")
 
 
-def _escaped(value: object) -> str:
+def escaped(value: object) -> str:
     """A text that Markdown, and the HTML that is made of it, show as it is, on one line."""
     text = html.escape(" ".join(str(value).split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]|#~$])", r"\\\1", text)
 
 
-def _items(texts: Iterable[str]) -> str:
-    return "\n".join(f"- {_escaped(text)}" for text in texts)
+def items(texts: Iterable[str]) -> str:
+    """A list; empty of none."""
+    return "\n".join(f"- {escaped(text)}" for text in texts)
 
 
-def _table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table under its title; empty where it has no rows."""
     plain_table = table.plain
     if not plain_table.rows:
         return ""
     rule = ["---:" if index in plain_table.right else "---" for index in range(len(plain_table.columns))]
     lines = [
-        [_escaped(c) for c in plain_table.columns],
+        [escaped(c) for c in plain_table.columns],
         rule,
-        *([_escaped(c) for c in row] for row in plain_table.rows),
+        *([escaped(c) for c in row] for row in plain_table.rows),
     ]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"## {_escaped(plain_table.title)}\n\n{body}"
+    return f"## {escaped(plain_table.title)}\n\n{body}"
 
 
 def _totals(document: Document) -> str:
@@ -66,7 +71,7 @@ def _totals(document: Document) -> str:
     trials = ", ".join(f"{count} {status}" for status, count in counts.items())
     carbon, energy = quantity(total_carbon(document), "g"), quantity(totals["energy_j"], "J")
     wasted = f"; {plain(totals['wasted_j'], 'J', 2)} without a result" if totals["wasted_j"] else ""
-    return _escaped(
+    return escaped(
         f"The whole study: {carbon} of carbon (CO₂e), {energy} of energy{wasted}; trials: {trials}; "
         f"{measured_words(totals.get('measured_share'))}."
     )
@@ -79,12 +84,12 @@ def _drawbacks(document: Document) -> str:
         arm, baseline = (name_of(document, one, side) for side in ("arm", "baseline"))
         if one["drawbacks"]:
             texts.append(f"{arm} instead of {baseline}: {'; '.join(one['drawbacks'])}")
-    return f"## Drawbacks\n\n{_items(texts)}" if texts else ""
+    return f"## Drawbacks\n\n{items(texts)}" if texts else ""
 
 
 def _findings(document: Document) -> str:
     texts = [f"{one['level']}, {one['where']}: {one['message']} ({one['remedy']})" for one in document["checks"]]
-    return f"## Findings\n\n{_items(texts)}" if texts else ""
+    return f"## Findings\n\n{items(texts)}" if texts else ""
 
 
 def _lost(document: Document) -> str:
@@ -93,11 +98,11 @@ def _lost(document: Document) -> str:
         f"{': ' + one['error'] if one['error'] else ''}"
         for one in unfinished(document)
     ]
-    return f"## Trials without a result\n\n{_items(texts)}" if texts else ""
+    return f"## Trials without a result\n\n{items(texts)}" if texts else ""
 
 
 def _method(document: Document) -> str:
     site = document["site"]
     note = f" {site['note']}." if site["note"] else ""
     place = f"Site: {site['name']}, {quantity(site['intensity_g_per_kwh'], 'g CO₂e/kWh')}."
-    return _escaped(f"{METHOD} {place}{note}")
+    return escaped(f"{METHOD} {place}{note}")

@@ -66,6 +66,10 @@ class TrialRecord:
     """Energies of all other attempts: they were spent, and no result rests on them."""
     error: str | None
     """What ended an attempt that is not done."""
+    power: Sequence[Mapping[str, Any]] = ()
+    """Mean power over time by device, as the attempt's document has it; empty where it does not."""
+    forecast: Mapping[str, Any] | None = None
+    """The footprint that was expected before it ran, where somebody noted one."""
 
     def phase(self, name: str) -> PhaseRecord | None:
         """The phase of this name."""
@@ -133,6 +137,8 @@ def record_of(trial: Trial, attempts: Sequence[Attempt]) -> TrialRecord:
             for phase in _phases(attempt)
         ),
         error=notes.get("error"),
+        power=document.get("power") or (),
+        forecast=notes.get("forecast"),
     )
 
 

@@ -12,14 +12,16 @@ from lowcarb.core.check import Facts, Finding, TrainedFacts, check, check_traine
 from lowcarb.core.compare import Effect, device_effects, effects, pareto
 from lowcarb.core.documents import machine_as_dict, site_as_dict
 from lowcarb.core.energy import Energy
-from lowcarb.core.estimate import total
+from lowcarb.core.estimate import Estimate, total
 from lowcarb.core.footprint import Footprint, measured_footprint
 from lowcarb.core.forecast import Projection, contrast_factor, project
 from lowcarb.core.site import Site
 from lowcarb.core.trial import Study
 from lowcarb.errors import LowcarbError
 from lowcarb.report.ablation import ablation_of
+from lowcarb.report.everyday import everyday
 from lowcarb.report.records import TRAIN, TrialRecord
+from lowcarb.report.where import drawn
 
 SCHEMA_VERSION = 1
 
@@ -48,6 +50,9 @@ def study_document(
     machines = [record.machine for record in records if record.machine is not None]
     used = {source for trial in trials if trial["footprint"] for source in trial["footprint"]["sources"]}
     used |= {s for one in projections.values() for p in one.values() for s in p.footprint.sources}
+    totals = _totals(records, site)
+    familiar = everyday(_carbon_of(totals), _estimate(totals["energy_j"]), catalogue.equivalents())
+    used |= {source for one in familiar for source in one["sources"]}
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "study",
@@ -60,7 +65,8 @@ def study_document(
         "ablation": ablation_of(study, comparisons),
         "pareto": [asdict(p) for p in pareto(_points(arms))],
         "checks": [finding.as_dict() for finding in _findings(study, records, [*findings, *left_out])],
-        "totals": _totals(records, site),
+        "totals": totals,
+        "everyday": familiar,
         "sources": [source.as_dict() for source in catalogue.sources(sorted(used))],
     }
 
@@ -127,7 +133,13 @@ def _trial(record: TrialRecord, projections: Mapping[str, Projection], site: Sit
     training, tokenizer, model = (facts.get(name, {}) for name in ("training", "tokenizer", "model"))
     train = record.phase(TRAIN)
     phases = [
-        {"name": p.name, "wall_s": p.wall_s, "cpu_s": p.cpu_s, "footprint": _priced(p.energy, record, site)}
+        {
+            "name": p.name,
+            "wall_s": p.wall_s,
+            "cpu_s": p.cpu_s,
+            "footprint": _priced(p.energy, record, site),
+            "devices": drawn(p.energy),
+        }
         for p in record.phases
     ]
     return {
@@ -154,6 +166,8 @@ def _trial(record: TrialRecord, projections: Mapping[str, Projection], site: Sit
         "wall_s": train.wall_s if train else None,
         "footprint": _priced(train.energy, record, site) if train else None,
         "phases": phases,
+        "power": list(record.power),
+        "forecast": record.forecast,
         "projections": {name: _projection(one) for name, one in projections.items()},
     }
 
@@ -247,6 +261,16 @@ def _findings(study: Study, records: Sequence[TrialRecord], findings: Iterable[F
             )  # fmt: skip
             found += check_trained(facts)
     return list(dict.fromkeys(found))
+
+
+def _estimate(value: Any) -> Estimate | None:
+    return Estimate.from_dict(value) if value else None
+
+
+def _carbon_of(totals: Mapping[str, Any]) -> Estimate | None:
+    """Carbon of the electricity and, where it is known, of the machine's making [gCO2e]."""
+    electricity, making = _estimate(totals["operational_g"]), _estimate(totals.get("embodied_g"))
+    return electricity + making if electricity and making else electricity
 
 
 def _totals(records: Sequence[TrialRecord], site: Site) -> dict[str, Any]:

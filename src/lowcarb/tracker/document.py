@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from lowcarb.core.documents import energy_as_dict, energy_from_dict, machine_as_dict, site_as_dict
-from lowcarb.core.energy import metering_j, with_lag
+from lowcarb.core.energy import Energy, metering_j, with_lag
 from lowcarb.core.footprint import measured_footprint
 from lowcarb.core.hours import by_hour
 from lowcarb.core.totals import Spell, devices_of
+from lowcarb.core.units import NS_PER_S
 from lowcarb.ledger.base import Attempt, Ledger, Status
 from lowcarb.tracker.books import EnergyBetween, Entry, merged
 from lowcarb.tracker.journal import Header
 from lowcarb.tracker.pauses import Pauses
 
 SCHEMA_VERSION = 1
+MOST_POINTS = 200
+"""Points of power over time that are kept of a device: a figure is a few hundred pixels wide."""
+LEAST_COVERAGE = 0.5
+"""Of a stretch that readings cover less than this, its power is a guess: it is left out."""
+POWER_DECIMALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ def document_of(
         "phases": [entry.phase(header.machine, header.site).as_dict() for entry in entries],
         "energy": energy_as_dict(energy),
         "hours": [hour.as_dict() for hour in by_hour(energy_between, header.started_s, ended_s, header.started_ns)],
+        "power": power_of(energy_between, header, ended_s),
         "footprint": measured_footprint(energy, header.machine, header.site).as_dict(),
         "cpu_s": sum(entry.cpu_s for entry in entries),
         "wall_s": sum(entry.wall_s for entry in entries),
@@ -74,6 +82,49 @@ def document_of(
         "node": header.process.boot or header.process.host,
         "within": header.within,
     }
+
+
+def power_of(energy_between: EnergyBetween, header: Header, ended_s: float) -> list[dict[str, object]]:
+    """Mean power over time, by device, in at most `MOST_POINTS` stretches of one length.
+
+    Each reading is integrated once, so this takes about as long as the energy of the whole does.
+
+    Args:
+        energy_between: energy of a part of the run.
+        header: when it began, and how often it was read.
+        ended_s: its end on the monotonic clock [s].
+
+    Returns:
+        By device: its kind, where each stretch starts [ns, UTC], how long each is [ns], and the mean power in it [W],
+        None where readings cover too little of it.
+    """
+    length_s = ended_s - header.started_s
+    if not length_s > 0:
+        return []
+    count = max(1, min(MOST_POINTS, int(length_s / header.interval_s)))
+    step_s = length_s / count
+    cuts_s = [header.started_s + number * step_s for number in range(count)] + [ended_s]
+    parts = [energy_between(*between) for between in pairwise(cuts_s)]
+    starts_ns = [header.started_ns + round(number * step_s * NS_PER_S) for number in range(count)]
+    kinds = {device.device: device.kind for part in parts for device in part.devices}
+    return [
+        {
+            "device": device,
+            "kind": kind,
+            "start_ns": starts_ns,
+            "step_ns": round(step_s * NS_PER_S),
+            "power_w": [_mean_w(part, device) for part in parts],
+        }
+        for device, kind in kinds.items()
+    ]
+
+
+def _mean_w(part: Energy, device: str) -> float | None:
+    """Mean power of a device over a part [W]; None where too little of it was seen."""
+    found = next((one for one in part.devices if one.device == device), None)
+    if found is None or found.coverage < LEAST_COVERAGE or not part.duration_s > 0:
+        return None
+    return round(found.energy_j.mid / part.duration_s, POWER_DECIMALS)
 
 
 def spell_of(attempt: Attempt) -> Spell | None:

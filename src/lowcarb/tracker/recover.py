@@ -13,7 +13,7 @@ from pathlib import Path
 from lowcarb.core.units import NS_PER_S, S_PER_HOUR
 from lowcarb.errors import LedgerError
 from lowcarb.ledger import home as usual_home
-from lowcarb.ledger import ledger_path
+from lowcarb.ledger import ledger_name
 from lowcarb.ledger import open_ledger as open_raw
 from lowcarb.ledger.base import Attempt, Ledger, Status
 from lowcarb.ledger.home import LEDGER_FILE
@@ -46,18 +46,18 @@ def open_ledger(url_or_path: str | os.PathLike[str] | None = None) -> Ledger:
     """The ledger in this file, or the user's own, with all that was tracked until now.
 
     Args:
-        url_or_path: a file's path, or `sqlite:///PATH`.
+        url_or_path: a file's path, `sqlite:///PATH`, or `postgresql://…` (extra `postgres`).
 
     Raises:
         SettingError: a URL of another kind.
         LedgerError: the ledger cannot be opened or written, or was written by a newer lowcarb.
     """
     ledger = open_raw(url_or_path)
-    recover(usual_home(), ledger, None if url_or_path is None else ledger_path(url_or_path))
+    recover(usual_home(), ledger, None if url_or_path is None else ledger_name(url_or_path))
     return ledger
 
 
-def recover(home: Path, ledger: Ledger, path: Path | None = None) -> list[Attempt]:
+def recover(home: Path, ledger: Ledger, path: Path | str | None = None) -> list[Attempt]:
     """Take in the journals of attempts that belong into a ledger and are not in it yet.
 
     An attempt whose process died becomes `interrupted`, with its energy, phases and footprint up to the last reading;
@@ -67,7 +67,7 @@ def recover(home: Path, ledger: Ledger, path: Path | None = None) -> list[Attemp
     Args:
         home: where the journals are.
         ledger: takes them in.
-        path: the ledger's file; the one of the home where None.
+        path: the ledger's file or name (`lowcarb.ledger.ledger_name`); the file of the home where None.
 
     Returns:
         The attempts that were taken in by this call.
@@ -76,7 +76,8 @@ def recover(home: Path, ledger: Ledger, path: Path | None = None) -> list[Attemp
         LedgerError: the ledger cannot be written.
     """
     taken = []
-    wanted = {str(path or home / LEDGER_FILE)} | ({None} if path in (None, home / LEDGER_FILE) else set())
+    usual = str(home / LEDGER_FILE)
+    wanted = {str(path or usual)} | ({None} if path is None or str(path) == usual else set())
     # To open a pipe would be to wait for somebody who writes to it.
     journals = [path for path in (home / JOURNALS).glob(f"*{SUFFIX}") if path.is_file()]
     for journal in sorted(journals, key=_started):

@@ -81,6 +81,9 @@ class Lever:
     exact: bool = False
     """Each example's arithmetic stays as it is, up to rounding: only draws (of batches, of dropout) may differ, as they
     do from seed to seed, so the quality to expect cannot change."""
+    twin: bool = False
+    """Exact with the same batches too: only dropout is drawn anew. A recipe with such levers is a cheaper twin of the
+    one without, and its quality may be measured in place of that one's."""
     gpu_only: bool = False
     tried: bool = True
     """Whether lowcarb has run it; False for what was only simulated yet."""
