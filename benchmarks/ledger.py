@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import random
+import select
 import subprocess
 import sys
 import tempfile
@@ -26,34 +27,42 @@ from lowcarb.ledger.record import mark_of, run_id_of
 from lowcarb.ledger.tables import ATTEMPT, RUN
 
 BATCH, REPEATS, WRITERS, EACH = 10_000, 15, 8, 50
+KILLING_S = 120.0
+"""No writer is killed after so long, so that an overloaded machine comes to an end too [s]."""
 WRITER = """
 import sys
 from lowcarb.ledger import open_ledger
 ledger = open_ledger(sys.argv[1])
+print("open", flush=True)
 for number in range(50):
     one = f"{sys.argv[2]}-{number}"
-    ledger.begin(attempt_id=one, key=one, kind="track", name="n", study=None, started_ns=number)
-    ledger.finish(one, status="done", ended_ns=number, document={})
+    begun = ledger.begin(attempt_id=one, key=one, kind="track", name="n", study=None, started_ns=number)
+    if begun.status != "done":
+        ledger.finish(one, status="done", ended_ns=number, document={})
 """
 
 
 def killed_writers(url: str) -> tuple[int, int, int]:
-    """Runs and attempts that are there after 8 writers of 50, one killed a second and begun again; and kills."""
+    """Runs and attempts that are there after 8 writers of 50, one killed a second and begun again; and kills.
+
+    Only a writer that has the ledger open is killed: to start one may take longer than a second.
+    """
 
     def start(number: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", WRITER, url, str(number)])
+        return subprocess.Popen([sys.executable, "-c", WRITER, url, str(number)], stdout=subprocess.PIPE)
 
     open_ledger(url).close()
-    writers, kills, last_s = [start(number) for number in range(WRITERS)], 0, time.monotonic()
+    writers, kills = [start(number) for number in range(WRITERS)], 0
+    began_s = last_s = time.monotonic()
     while any(one.poll() != 0 for one in writers):
         time.sleep(0.02)
-        busy = [number for number, one in enumerate(writers) if one.poll() is None]
-        if busy and time.monotonic() - last_s >= 1.0:
-            number, last_s, kills = random.choice(busy), time.monotonic(), kills + 1
-            writers[number].kill()
+        at_work = [one for one in writers if one.poll() is None and select.select([one.stdout], [], [], 0)[0]]
+        now_s = time.monotonic()
+        if at_work and now_s - last_s >= 1.0 and now_s - began_s < KILLING_S:
+            random.choice(at_work).kill()
+            last_s, kills = now_s, kills + 1
         for number, one in enumerate(writers):
             if one.poll() not in (None, 0):
-                one.wait()
                 writers[number] = start(number)
     ledger = open_ledger(url)
     runs = ledger.runs(limit=10_000)
@@ -96,25 +105,34 @@ def median_ms(work: Callable[[], object]) -> float:
 
 
 def report(what: str, url: str, killed_url: str, runs: int) -> None:
-    there, whole, kills = killed_writers(killed_url)
-    print(f"{what}: {there} of {WRITERS * EACH} runs, {whole} attempts, {kills} kills", flush=True)
+    """Print the figures of one kind of ledger, each as soon as it is known."""
+
+    def row(text: str) -> None:
+        print(f"{what}: {text}", flush=True)
+
     ledger = open_ledger(url)
+    began = time.perf_counter()
+    fill(ledger, runs)
+    row(f"{runs:,} runs put in, in {time.perf_counter() - began:.1f} s")
+    some = run_id_of(f"run {runs // 2}")
+    for name, work in {
+        "list page": lambda: ledger.page(Query()),
+        "filter by status, site and text": lambda: ledger.page(Query(status="failed", site="site 3", text="7")),
+        "filter by text that no run has": lambda: ledger.page(Query(text="nowhere")),
+        "filter by study": lambda: ledger.page(Query(study="study 7")),
+        "one run": lambda: (ledger.run(some), ledger.attempts(some)),
+        "totals by month": lambda: ledger.sums(Query(), "month"),
+    }.items():
+        row(f"{name} {median_ms(work):.1f} ms (median of {REPEATS}, {runs:,} runs)")
     ledger.begin(attempt_id="r", key="r", kind="track", name="r", study=None, started_ns=1)
     rows = [(f"c{number % 8}", number, 1.0) for number in range(200_000)]
     began = time.perf_counter()
     for start in range(0, len(rows), BATCH):
         ledger.add_readings("r", rows[start : start + BATCH])
-    print(f"{what}: ingest {len(rows) / (time.perf_counter() - began):,.0f} readings a second", flush=True)
-    fill(ledger, runs)
-    some = run_id_of(f"run {runs // 2}")
-    for name, work in {
-        "list page": lambda: ledger.page(Query()),
-        "filter by status, site and text": lambda: ledger.page(Query(status="failed", site="site 3", text="7")),
-        "filter by study": lambda: ledger.page(Query(study="study 7")),
-        "one run": lambda: (ledger.run(some), ledger.attempts(some)),
-        "totals by month": lambda: ledger.sums(Query(), "month"),
-    }.items():
-        print(f"{what}, {runs:,} runs: {name} {median_ms(work):.1f} ms", flush=True)
+    row(f"ingest {len(rows) / (time.perf_counter() - began):,.0f} readings a second")
+    ledger.close()
+    there, whole, kills = killed_writers(killed_url)
+    row(f"{there} of {WRITERS * EACH} runs, {whole} attempts, {kills} kills")
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
-"""A dashboard over a ledger in memory with runs of every kind, hostile names among them."""
+"""A dashboard over ledgers in memory and in a file, with runs of every kind, hostile names among them."""
 
 from __future__ import annotations
+
+import shutil
 
 import pytest
 
@@ -14,12 +16,13 @@ from lowcarb.core.documents import energy_as_dict, machine_as_dict, site_as_dict
 from lowcarb.core.energy import DeviceEnergy, Energy
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.footprint import measured_footprint
-from lowcarb.core.hardware import Machine
+from lowcarb.core.hardware import Device, Installed, Machine
 from lowcarb.dashboard.app import make_app
 from lowcarb.dashboard.guard import Access
 from lowcarb.dashboard.live import LiveRuns
 from lowcarb.dashboard.setup import Setup
 from lowcarb.ledger.memory import MemoryLedger
+from lowcarb.ledger.sql import SqlLedger
 
 T0 = 1_767_225_600 * 10**9  # 2026-01-01
 HOSTILE = (
@@ -40,7 +43,9 @@ def estimate(mid):
 def document(catalogue, energy_j, site="fra"):
     """A document as the tracker writes it, of a run on a processor."""
     place = catalogue.site(site)
-    machine = Machine("m", "a machine", (), 8, 16e9, {}, virtual=False)
+    machine = Machine(
+        "m", "a machine", (Installed(Device("processor", "a processor", "cpu")),), 8, 16e9, {}, virtual=False
+    )
     device = DeviceEnergy("cpu", "cpu", "rapl", Estimate.from_dict(estimate(energy_j)), 1.0, 0.0)
     energy = Energy(100.0, (device,))
     footprint = measured_footprint(energy, machine, place).as_dict()
@@ -57,9 +62,8 @@ def document(catalogue, energy_j, site="fra"):
     }  # fmt: skip
 
 
-@pytest.fixture
-def ledger(catalogue):
-    book = MemoryLedger()
+def fill(book, catalogue):
+    """A run for each of the names, a day apart."""
     for number, name in enumerate(("first run", "second run", *HOSTILE)):
         started = T0 + number * 86_400 * 10**9
         book.begin(attempt_id=f"a{number}", key=f"key {number}", kind="track", name=name, study=None,
@@ -67,6 +71,23 @@ def ledger(catalogue):
         book.finish(f"a{number}", status="failed" if number == 1 else "done", ended_ns=started + 100 * 10**9,
                     document=document(catalogue, 3.6e6 * (number + 1), "swe" if number == 1 else "fra"))  # fmt: skip
     return book
+
+
+@pytest.fixture(scope="session")
+def filled_file(catalogue, tmp_path_factory):
+    """An SQLite file with those runs, to be copied."""
+    path = tmp_path_factory.mktemp("filled") / "ledger.db"
+    fill(SqlLedger(path), catalogue).close()
+    return path
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def ledger(request, catalogue, tmp_path):
+    if request.param == "memory":
+        return fill(MemoryLedger(), catalogue)
+    path = tmp_path / "ledger.db"
+    shutil.copy(request.getfixturevalue("filled_file"), path)
+    return SqlLedger(path)
 
 
 @pytest.fixture

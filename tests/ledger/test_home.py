@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lowcarb.ledger.home import default_ledger_path, home
+import pytest
+
+from lowcarb.errors import SettingError
+from lowcarb.ledger.home import default_ledger_path, home, is_postgres, ledger_name
 
 
 def test_lowcarb_home_decides(tmp_path):
@@ -45,3 +48,35 @@ def test_an_empty_environment_still_has_a_place():
 
     assert found.is_absolute()
     assert found.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql://me@host:5433/runs", "postgresql://me@host:5433/runs"),
+        ("postgresql://me:s3cret@host/runs", "postgresql://me@host/runs"),
+        ("postgres://me:s3cret@host/runs", "postgresql://me@host/runs"),
+        ("postgresql+psycopg://me:s3cret@[::1]:1/runs", "postgresql://me@[::1]:1/runs"),
+        ("postgresql://me:s3/cr?et@host/runs", "postgresql://me@host/runs"),
+        ("postgresql://me:s3@cret@host/runs", "postgresql://me@host/runs"),
+        ("postgresql://me:s3cret@/runs?host=/run/sock", "postgresql://me@/runs?host=/run/sock"),
+        ("postgresql://host/runs?password=s3cret&user=me", "postgresql://host/runs?user=me"),
+        ("postgresql://host/runs?pass%77ord=s3cret", "postgresql://host/runs"),
+        ("postgresql://host/runs?sslmode=require&sslpassword=s3cret", "postgresql://host/runs?sslmode=require"),
+        ("postgresql:///runs", "postgresql:///runs"),
+    ],
+)
+def test_the_name_of_a_ledger_on_a_server_has_no_password_and_is_its_own_name(url, name):
+    assert is_postgres(url)
+    assert ledger_name(url) == name
+    assert ledger_name(name) == name
+
+
+def test_the_name_of_a_ledger_in_a_file_is_its_path(tmp_path):
+    assert ledger_name(tmp_path / "l.db") == ledger_name(f"sqlite:///{tmp_path}/l.db") == str(tmp_path / "l.db")
+
+
+def test_a_ledger_of_another_kind_has_no_name():
+    with pytest.raises(SettingError, match="mysql://") as caught:
+        ledger_name("mysql://me:s3cret@host/db")
+    assert "s3cret" not in str(caught.value)

@@ -13,10 +13,10 @@ from lowcarb.cli.console import say
 from lowcarb.core.totals import Total, total_energy
 from lowcarb.core.units import s_from_ns
 from lowcarb.errors import SettingError
-from lowcarb.ledger import open_ledger
+from lowcarb.ledger import ledger_name, open_ledger
 from lowcarb.ledger.base import Attempt, Ledger, Run
 from lowcarb.ledger.exchange.clock import ns_of, read_time
-from lowcarb.ledger.home import SQLITE_SCHEME, home, ledger_path
+from lowcarb.ledger.home import home
 from lowcarb.tracker.document import spell_of
 from lowcarb.tracker.recover import CUT_OFF, recover
 
@@ -46,10 +46,7 @@ FORMER_LIMIT = 10_000
 def opened(path: str | None) -> Ledger:
     """The ledger, with what was tracked since it was last opened taken in from the journals."""
     ledger = open_ledger(path)
-    if path is not None and "://" in path and not path.startswith(SQLITE_SCHEME):
-        # A server has no file that a journal could name.
-        return ledger
-    for attempt in recover(home(), ledger, None if path is None else ledger_path(path)):
+    for attempt in recover(home(), ledger, None if path is None else ledger_name(path)):
         if CUT_OFF in attempt.document["faults"]:  # type: ignore[operator]  # a list
             say(f"recovered a run that was cut short: {attempt.id}")
     return ledger

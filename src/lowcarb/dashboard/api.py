@@ -54,13 +54,16 @@ def live(request: Request, values: Values) -> Response:
 
 def runs(request: Request, values: Values) -> Response:
     """A page of runs."""
-    page = setup_of(request).ledger.page(p.query_of(values), limit=values["limit"], after=values["after"])
+    setup = setup_of(request)
+    setup.live.look()
+    page = setup.ledger.page(p.query_of(values), limit=values["limit"], after=values["after"])
     return as_json({"runs": [row_dict(row) for row in page.rows], "next": page.next})
 
 
 def run(request: Request, values: Values) -> Response:
     """A run in full."""
     setup = setup_of(request)
+    setup.live.look()
     found = run_of(setup, values["run"])
     attempts = [attempt_dict(one) for one in setup.ledger.attempts(found.id)]
     return as_json({**run_dict(found), "tags": tags_of(setup.ledger, found), "attempts": attempts})

@@ -139,6 +139,7 @@ def elsewhere(
         "energy_j": document["footprint"]["energy_j"],
         "operational_g": document["footprint"]["operational_g"],
         "site": document["site"]["id"],
+        "site_name": document["site"]["name"],
         "sites": _sites(document, catalogue, sites or USUAL_SITES, strict=bool(sites)),
         "devices": _devices(ledger, run, document, catalogue, devices or USUAL_DEVICES, strict=bool(devices)),
     }

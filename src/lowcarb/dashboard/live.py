@@ -87,7 +87,7 @@ class Live:
     coming: Coming | None
     spending: Spending | None
     power: tuple[Mapping[str, Any], ...]
-    """Power over time by device: `{"device", "start_ns": […], "power_w": […]}`, a gap as None."""
+    """Power over time by device: `{"device", "kind", "start_ns": […], "step_ns", "power_w": […]}`, a gap as None."""
     silent_s: float
     """Time since it was last written to [s]."""
 
@@ -157,8 +157,14 @@ class LiveRuns:
         self._home, self._ledger, self._take_in = home, ledger, take_in
         self._lock = Lock()
         self._journals: dict[str, _Journal] = {}
-        self._settled: frozenset[str] = frozenset()
+        self._settled: frozenset[tuple[str, bool]] = frozenset()
+        """Names of journals, each with whether it was at work, that the ledger has been told of."""
         self._taken_s = -TAKE_IN_S
+
+    def look(self) -> None:
+        """Have the ledger told of what has begun or ended since, before it is asked."""
+        with self._lock:
+            self._catch_up()
 
     def now(self) -> tuple[Live, ...]:
         """The runs at work, the newest first."""
@@ -175,21 +181,24 @@ class LiveRuns:
         names = {path.name: path for path in (self._home / JOURNALS).glob(f"*{SUFFIX}") if path.is_file()}
         self._journals = {name: self._journals.get(name) or _Journal(path) for name, path in names.items()}
         at_work: list[str] = []
-        over: list[str] = []
+        seen: set[tuple[str, bool]] = set()
         for name, journal in self._journals.items():
             try:
                 journal.catch_up()
             except OSError:
                 continue
             record = journal.record
-            (at_work if record is not None and _is_at_work(record, journal.path) else over).append(name)
-        self._settle(frozenset(over), frozenset(at_work))
+            working = record is not None and _is_at_work(record, journal.path)
+            seen.add((name, working))
+            if working:
+                at_work.append(name)
+        self._settle(frozenset(seen))
         return [self._journals[name] for name in at_work]
 
-    def _settle(self, over: frozenset[str], at_work: frozenset[str]) -> None:
+    def _settle(self, seen: frozenset[tuple[str, bool]]) -> None:
         """Have taken in what is over, and shown what is new: once, and not more often than every few seconds."""
-        if not over | at_work or over | at_work <= self._settled:
-            self._settled &= over | at_work
+        if seen <= self._settled:
+            self._settled = seen
             return
         now_s = time.monotonic()
         if now_s - self._taken_s < TAKE_IN_S:
@@ -200,7 +209,7 @@ class LiveRuns:
         except (LowcarbError, OSError) as error:
             _log.warning("what was tracked cannot be taken in now: %s", error)
             return
-        self._settled = over | at_work
+        self._settled = seen
 
     def _run_id(self, journal: _Journal) -> str | None:
         if journal.run_id is None and journal.record is not None:
@@ -264,14 +273,17 @@ def _power(record: Record) -> tuple[Mapping[str, Any], ...]:
     if slots < 2:
         return ()
     step_s = length_s / slots
-    traces: dict[str, list[float | None]] = {}
+    traces: dict[tuple[str, str], list[float | None]] = {}
     for slot in range(slots):
         start_s = header.started_s + slot * step_s
         for one in record.energy(start_s, start_s + step_s).devices:
-            trace = traces.setdefault(one.device, [None] * slots)
+            trace = traces.setdefault((one.device, one.kind), [None] * slots)
             trace[slot] = one.energy_j.mid / step_s if one.coverage > 0 else None
     starts_ns = [header.started_ns + round(slot * step_s * NS_PER_S) for slot in range(slots)]
-    return tuple({"device": name, "start_ns": starts_ns, "power_w": watts} for name, watts in traces.items())
+    return tuple(
+        {"device": name, "kind": kind, "start_ns": starts_ns, "step_ns": round(step_s * NS_PER_S), "power_w": watts}
+        for (name, kind), watts in traces.items()
+    )
 
 
 def _budget(said: object) -> Budget | None:

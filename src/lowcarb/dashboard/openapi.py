@@ -69,6 +69,7 @@ SCHEMAS: dict[str, Any] = {
     "Live": _object({"live": _list({"type": "object", "required": ["attempt", "run", "power_w", "footprint"]})}),
     "WhatIf": _object({
         "run": TEXT, "energy_j": _ref("Estimate"), "operational_g": _ref("Estimate"), "site": TEXT,
+        "site_name": TEXT,
         "sites": _list(_object({"site": TEXT, "operational_g": _ref("Estimate"), "ratio": MAYBE_ESTIMATE}, more=True)),
         "devices": _list(_object({"device": TEXT, "name": TEXT}, more=True)),
     }),

@@ -8,7 +8,7 @@ import json
 import re
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -23,14 +23,16 @@ from lowcarb.dashboard.charts import power_chart, sums_chart
 from lowcarb.dashboard.facts import attempt_dict, comparison, elsewhere, row_dict, share_words, tags_of
 from lowcarb.dashboard.live import Live
 from lowcarb.dashboard.problems import Problem
-from lowcarb.dashboard.render import carbon, energy, estimate, link, named, power, seconds, when
+from lowcarb.dashboard.render import estimate, link, named, power, seconds, when
 from lowcarb.dashboard.setup import Setup, run_of, setup_of
 from lowcarb.ledger.base import Ledger
 from lowcarb.ledger.query import Query
 from lowcarb.report.csv import defused
 from lowcarb.report.exports import EXPORTS
+from lowcarb.report.facts import decisive
 from lowcarb.report.html import render_html
 from lowcarb.report.records import read_study
+from lowcarb.report.run import render_run_html, run_document
 from lowcarb.report.study import study_document
 
 Values = Mapping[str, Any]
@@ -60,12 +62,13 @@ def home(request: Request, values: Values) -> Response:
     """Runs at work, and a page of all runs."""
     setup = setup_of(request)
     query = p.query_of(values)
+    live = setup.live.now()
     found = setup.ledger.page(query, limit=values["limit"], after=values["after"])
     asked = {name: value for name, value in p.pairs_of(request) if value and name not in ("after", "tag")}
     tags = [f"{name}={value}" for name, value in values["tag"]]
     return page(
-        "home.html.j2", here="runs", live=[live_words(one) for one in setup.live.now()],
-        away=_away(setup), rows=[row_dict(row) for row in found.rows], asked=asked, tags=tags,
+        "home.html.j2", here="runs", live=[live_words(one) for one in live],
+        away=_away(setup, live), rows=[row_dict(row) for row in found.rows], asked=asked, tags=tags,
         kinds=p.KINDS, statuses=p.STATUSES, orders=p.ORDERS,
         following=link("/", {**asked, "tag": tags, "after": found.next}) if found.next else None,
         first=link("/", {**asked, "tag": tags}) if values["after"] else None,
@@ -77,9 +80,9 @@ def _filters(asked: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in asked.items() if name not in ("limit", "order")}
 
 
-def _away(setup: Setup) -> list[dict[str, Any]]:
+def _away(setup: Setup, live: Sequence[Live]) -> list[dict[str, Any]]:
     """Runs at work whose journals are not here."""
-    here = {one.run_id for one in setup.live.now()}
+    here = {one.run_id for one in live}
     found = setup.ledger.page(Query(status="running"), limit=AWAY_LIMIT)
     return [row_dict(row) for row in found.rows if row.run.id not in here]
 
@@ -89,9 +92,8 @@ def live_words(live: Live) -> dict[str, Any]:
     coming, spending = live.coming, live.spending
     return {
         "attempt": live.header.attempt_id, "run": live.run_id, "name": live.header.name,
-        "power": power(live.power_w), "energy": energy(live.footprint.energy_j.mid),
+        "power": power(live.power_w),
         "energy_interval": estimate(live.footprint.energy_j, "J"),
-        "carbon": carbon(live.footprint.operational_g.mid),
         "carbon_interval": estimate(live.footprint.operational_g, "g"), "elapsed": seconds(live.elapsed_s),
         "phase": named(live.phase, 40), "began": when(live.header.started_ns), "site": live.header.site.name,
         "ends": when(coming.ends_ns) if coming and coming.ends_ns else "not known",
@@ -113,14 +115,24 @@ def run(request: Request, values: Values) -> Response:
     setup = setup_of(request)
     found = run_of(setup, values["run"])
     live = setup.live.of(found.id)
-    attempts = [attempt_dict(one) for one in setup.ledger.attempts(found.id)]
-    last = attempts[-1]["document"] if attempts else {}
-    traces = live.power if live else last.get("power") or ()
+    booked = setup.ledger.attempts(found.id)
+    chosen = decisive(booked)
+    document: Mapping[str, Any] = chosen.document if chosen else {}
+    traces = live.power if live else document.get("power") or ()
+    together = run_document(setup.ledger, found, setup.catalogue)["totals"] if len(booked) > 1 else None
     return page(
-        "run.html.j2", here="runs", run=found, attempts=attempts, live=live_words(live) if live else None,
-        tags=tags_of(setup.ledger, found), form_key=form_key(setup, found.id), exports=EXPORTS.values(),
-        chart=power_chart(traces), document=last,
+        "run.html.j2", here="runs", run=found, attempts=[attempt_dict(one) for one in booked],
+        live=live_words(live) if live else None, tags=tags_of(setup.ledger, found),
+        form_key=form_key(setup, found.id), exports=EXPORTS.values(), document=document,
+        chart=power_chart(found.name, traces), number=chosen.number if chosen else None, together=together,
     )  # fmt: skip
+
+
+def run_report(request: Request, values: Values) -> Response:
+    """The report of a run as it is handed on."""
+    setup = setup_of(request)
+    found = run_of(setup, values["run"])
+    return closed_up(render_run_html(run_document(setup.ledger, found, setup.catalogue, setup.place(values["at"]))))
 
 
 def form_key(setup: Setup, about: str) -> str:
@@ -184,7 +196,11 @@ def study(request: Request, values: Values) -> Response:
 
 def study_report(request: Request, values: Values) -> Response:
     """The report of a study as it is handed on: closed up, with no script at all."""
-    text = render_html(_study(setup_of(request), values["id"], values["at"]))
+    return closed_up(render_html(_study(setup_of(request), values["id"], values["at"])))
+
+
+def closed_up(text: str) -> Response:
+    """A whole page that may show itself and nothing else: its own styles, by their hashes."""
     styles = [
         b64encode(hashlib.sha256(one.encode()).digest()).decode()
         for one in re.findall(r"<style>(.*?)</style>", text, re.S)
@@ -265,6 +281,7 @@ PAGES = (
     PageRoute("/runs.jsonl", listed("jsonl"), p.FILTERS),
     PageRoute("/runs/{run}", run, (p.RUN,)),
     PageRoute("/runs/{run}/tags", tags, (p.RUN,), "POST"),
+    PageRoute("/runs/{run}/report", run_report, (p.RUN, p.PRICED_AT)),
     PageRoute("/runs/{run}/what-if", what_if, (p.RUN, p.SITES, p.DEVICES)),
     PageRoute("/runs/{run}/export", run_export, (p.RUN, replace(p.EXPORT, place="query"), p.PRICED_AT)),
     PageRoute("/compare", compare, (replace(p.RUNS, least=1),)),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote_plus
 
 from lowcarb.errors import LedgerError, SettingError
 
@@ -14,6 +15,10 @@ LEDGER_FILE = "ledger.db"
 SQLITE_SCHEME = "sqlite:///"
 POSTGRES_SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 PRIVATE_DIRECTORY = 0o700
+_SECRETS = ("password", "sslpassword")
+"""Parameters of libpq that hold a password."""
+_USER = re.compile(r"(?:([^:/?@]*)(?::[^@]*)?@)?(.*)", re.DOTALL)
+"""User and the rest of a URL after its scheme. A password ends at an @ only, as SQLAlchemy reads it."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,10 +80,16 @@ def ledger_name(url_or_path: str | os.PathLike[str]) -> str:
     """
     if not is_postgres(url_or_path):
         return str(ledger_path(url_or_path))
-    whole = urlsplit(os.fspath(url_or_path))
-    who, at, host = whole.netloc.rpartition("@")
-    query = "&".join(part for part in whole.query.split("&") if not part.startswith("password="))
-    return urlunsplit(("postgresql", who.partition(":")[0] + at + host, whole.path, query, ""))
+    text = os.fspath(url_or_path).partition("://")[2]
+    if "\0" in text:
+        raise SettingError("ledger", "postgresql://…", "postgresql://USER@HOST:PORT/DATABASE")
+    user, rest = _USER.fullmatch(text).groups()  # type: ignore[union-attr]  # it matches any text
+    place, _, query = rest.partition("?")
+    host, slash, database = place.partition("/")
+    # What stands before another @ was meant for the password.
+    place = host.rpartition("@")[2] + slash + database
+    kept = [one for one in query.split("&") if unquote_plus(one.partition("=")[0]).lower() not in (*_SECRETS, "")]
+    return "postgresql://" + (f"{user}@" if user else "") + place + ("?" + "&".join(kept) if kept else "")
 
 
 def _usable(directory: Path) -> bool:

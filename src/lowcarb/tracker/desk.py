@@ -128,10 +128,13 @@ class Desk:
 
     def _at_work(self) -> Ledger | None:
         named = self._plan.ledger
-        return None if named is None or isinstance(named, Path) else named
+        return None if named is None or isinstance(named, (str, Path)) else named
 
     def _enter(self, header: Header, entries: Sequence[Entry], ending: Ending, energy: EnergyBetween) -> bool:
-        ledger = self._at_work() or open_ledger(header.ledger or (self.home / LEDGER_FILE if self.home else None))
+        named = self._plan.ledger
+        # The header's name of it lacks the password.
+        where = named if isinstance(named, str) else header.ledger or (self.home / LEDGER_FILE if self.home else None)
+        ledger = self._at_work() or open_ledger(where)
         enter(ledger, header, ending, document_of(header, entries, ending, energy))
         if ledger is not self._plan.ledger:
             ledger.close()

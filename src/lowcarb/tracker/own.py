@@ -14,7 +14,7 @@ from typing import Any
 
 from lowcarb.core.budget import Budget, Outlook
 from lowcarb.core.energy import Reading
-from lowcarb.ledger import home
+from lowcarb.ledger import home, ledger_name
 from lowcarb.ledger.base import Status
 from lowcarb.tracker.books import OTHER, Books, Entry
 from lowcarb.tracker.desk import Closing, Desk
@@ -189,7 +189,7 @@ class Own:
             name=plan.name,
             study=plan.study,
             within=self._within,
-            ledger=str(plan.ledger) if isinstance(plan.ledger, Path) else None,
+            ledger=ledger_name(plan.ledger) if isinstance(plan.ledger, (str, Path)) else None,
             process=this_process(),
             started_ns=self._started_ns,
             started_s=began_s,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol, TypedDict, get_args
@@ -14,7 +14,7 @@ from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
 from lowcarb.errors import SettingError
 from lowcarb.ledger.base import Ledger
-from lowcarb.ledger.home import ledger_path
+from lowcarb.ledger.home import is_postgres, ledger_name, ledger_path
 from lowcarb.sensors.base import Sensor
 from lowcarb.sensors.machine import HardwareCatalogue
 from lowcarb.sensors.meter import LEAST_INTERVAL_S, MOST_INTERVAL_S
@@ -45,7 +45,8 @@ class Plan:
     study: str | None
     site: Site
     interval_s: float
-    ledger: Ledger | Path | None
+    ledger: Ledger | Path | str | None = field(repr=False)
+    """A ledger at work, a file, or a PostgreSQL URL. The URL may hold a password: a journal gets its `ledger_name`."""
     sensors: tuple[Sensor, ...] | None
     machine: Machine | None
     catalogue: TrackCatalogue | None
@@ -146,11 +147,14 @@ def _site(site: Site | str | None, catalogue: TrackCatalogue | None) -> Site:
     return catalogue.unknown_site() if site is None else catalogue.site(site)
 
 
-def _ledger(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | Path | None:
+def _ledger(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | Path | str | None:
+    if isinstance(ledger, str) and is_postgres(ledger):
+        ledger_name(ledger)  # refuses what is no URL; the server may be away until the run is taken in
+        return ledger
     if isinstance(ledger, (str, os.PathLike)):
         return _found("ledger", lambda: ledger_path(ledger), ledger)
     if ledger is not None and not (hasattr(ledger, "begin") and hasattr(ledger, "finish")):
-        raise SettingError("ledger", ledger, "a Ledger, a file's path, or None for the user's own")
+        raise SettingError("ledger", ledger, "a Ledger, a file's path, a postgresql:// URL, or None for the user's own")
     return ledger
 
 
