@@ -1,0 +1,95 @@
+"""Runs at work: a real one under the meter, seen through its journal, and what becomes of it when it is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from starlette.testclient import TestClient
+
+from lowcarb.catalogue import Catalogue
+from lowcarb.dashboard.app import make_app
+from lowcarb.dashboard.guard import Access
+from lowcarb.dashboard.live import LiveRuns
+from lowcarb.dashboard.setup import Setup
+from lowcarb.ledger import home
+from lowcarb.tracker.recover import open_ledger
+
+PATIENCE_S = 60.0
+
+
+def wait_for(ask):
+    """What a question gives as soon as it gives something."""
+    end_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end_s:
+        found = ask()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {PATIENCE_S} s")
+
+
+@pytest.fixture
+def looking(monkeypatch):
+    """A dashboard over this test's own home, as `lowcarb serve` makes it."""
+    monkeypatch.setattr("lowcarb.dashboard.live.TAKE_IN_S", 0.1)
+    monkeypatch.setattr("lowcarb.dashboard.live.REFRESH_S", 0.1)
+    ledger = open_ledger(None)
+    live = LiveRuns(home(), ledger, lambda: open_ledger(None).close())
+    yield TestClient(
+        make_app(Setup(ledger, Catalogue.load(), live, Access("127.0.0.1", 8765))), base_url="http://127.0.0.1:8765"
+    )
+    ledger.close()
+
+
+@pytest.fixture
+def tracked():
+    """A command under the meter, that would take longer than any test."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lowcarb", "track", "--name", "<i>at work", "--interval", "0.2", "--no-hook", "--",
+         "sleep", "600"],
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    yield process
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_run_at_work_is_seen_and_a_killed_one_is_interrupted(looking, tracked):
+    def metered():
+        found = looking.get("/api/v1/live").json()["live"]
+        return found and found[0]["power_w"] and found[0]["power"] and found[0]
+
+    one = wait_for(metered)
+
+    assert one["power_w"] > 0
+    assert 0 < one["footprint"]["energy_j"]["low"] < one["footprint"]["energy_j"]["high"]
+    assert all(watts is None or watts > 0 for trace in one["power"] for watts in trace["power_w"])
+    assert "&lt;i&gt;at work" in looking.get("/").text
+    words = looking.get("/live.json").json()["live"][0]
+    assert words["power"].endswith("W")
+    assert "J (" in words["energy_interval"]
+    page = looking.get(f"/runs/{one['run']}").text
+    assert "At work now" in page
+    assert "Power over time" in page
+    before_j = one["footprint"]["energy_j"]["mid"]
+    wait_for(lambda: metered()["footprint"]["energy_j"]["mid"] > before_j)
+
+    tracked.kill()
+    tracked.wait()
+
+    def ended():
+        row = looking.get("/api/v1/runs").json()["runs"][0]
+        return row["status"] != "running" and row
+
+    row = wait_for(ended)
+    assert row["status"] == "interrupted"
+    assert row["energy_j"] >= before_j
+    assert looking.get("/live.json").json()["live"] == []
+    assert 'status interrupted">' in looking.get("/").text
