@@ -47,12 +47,23 @@ def looking(monkeypatch):
     ledger.close()
 
 
+COMMAND = ("-m", "lowcarb", "track", "--name", "<i>at work", "--interval", "0.2", "--no-hook", "--", "sleep", "600")
+TRAINING = """
+import time, lowcarb
+with lowcarb.track("training", interval_s=0.2) as run:
+    run.note("budget", {"what": "energy", "limit": 2e6, "unit": "kJ"})
+    run.note("max_steps", 400)
+    while True:
+        run.steps(1)
+        time.sleep(0.1)
+"""
+
+
 @pytest.fixture
-def tracked():
+def tracked(request):
     """A command under the meter, that would take longer than any test."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "lowcarb", "track", "--name", "<i>at work", "--interval", "0.2", "--no-hook", "--",
-         "sleep", "600"],
+        [sys.executable, *getattr(request, "param", COMMAND)],
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     yield process
@@ -93,3 +104,21 @@ def test_a_run_at_work_is_seen_and_a_killed_one_is_interrupted(looking, tracked)
     assert row["energy_j"] >= before_j
     assert looking.get("/live.json").json()["live"] == []
     assert 'status interrupted">' in looking.get("/").text
+
+
+@pytest.mark.parametrize("tracked", [("-c", TRAINING)], indirect=True)
+def test_a_training_is_told_with_its_budget_and_its_end(looking, tracked):
+    def stepping():
+        found = looking.get("/api/v1/live").json()["live"]
+        return found and found[0]["progress"] and found[0]["budget"] and found[0]
+
+    one = wait_for(stepping)
+
+    assert one["progress"] == pytest.approx(one["steps"] / 400)
+    whole_s = (one["ends_ns"] - one["started_ns"]) * 1e-9
+    assert whole_s == pytest.approx(one["elapsed_s"] / one["progress"], rel=0.01)
+    assert one["budget"]["spent"] == pytest.approx(one["footprint"]["energy_j"]["mid"])
+    page = looking.get("/").text
+    assert "Budget of 2000 kJ" in page
+    assert "data-progress" in page
+    assert tracked.poll() is None
