@@ -104,7 +104,7 @@ def test_the_document_holds_all_there_is_to_know(make, attempts):
 
     assert set(document) == {
         "schema_version", "machine", "site", "phases", "energy", "hours", "footprint", "cpu_s", "wall_s", "tokens",
-        "steps", "faults", "notes", "meter", "attribution", "node", "within",
+        "steps", "faults", "notes", "meter", "attribution", "node", "within", "power",
     }  # fmt: skip
     assert (document["schema_version"], document["tokens"], document["steps"]) == (1, 128, 3)
     assert document["notes"] == {"before": 1, "loss": None, "path": ".", "odd": {"1": "{2}"}}
@@ -277,7 +277,7 @@ def test_one_inside_another_says_so(make, attempts):
         ("interval_s", True),
         ("site", 3),
         ("ledger", 3),
-        ("ledger", "postgresql://me@host/db"),
+        ("ledger", "mysql://me@host/db"),
         ("sensors", "nvml"),
         ("sensors", [object()]),
         ("machine", "mine"),

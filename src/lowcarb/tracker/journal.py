@@ -70,7 +70,7 @@ class Header:
     within: str | None
     """Attempt that this one runs inside of: its energy is in that one's already."""
     ledger: str | None
-    """Path of the ledger that it belongs in; None for the one of the home."""
+    """Ledger that it belongs in, a path or a URL without its password; None for the one of the home."""
     process: Process
     started_ns: int
     """Wall clock, UTC, for display."""

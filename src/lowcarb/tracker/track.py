@@ -346,8 +346,8 @@ def track(  # noqa: PLR0913  # each is a fact of the work, and nearly all have a
         study: the study that it belongs to.
         site: where it runs, as a catalogue id or a Site; None where that is unknown: a wide estimate.
         interval_s: time between readings [s], 0.01 to 3600.
-        ledger: where it is kept, as a Ledger or a file's path; the user's own where None. A file takes it in when it
-            is next opened by lowcarb; until then it is in the journal.
+        ledger: where it is kept, as a Ledger, a file's path or a `postgresql://` URL; the user's own where None. It is
+            taken in when that is next opened by lowcarb; until then it is in the journal.
         sensors: what is read; what this machine has where None. They are not closed.
         machine: what it runs on; this machine where None.
         catalogue: where sites and devices are looked up; the package's own where None.
