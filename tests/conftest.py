@@ -12,8 +12,9 @@ from hypothesis import settings
 settings.register_profile("quiet", deadline=None)
 settings.load_profile("quiet")
 
-# Under nohup this is ignored, and what tests start would inherit that.
+# Under nohup and in the background these are ignored, and what tests start would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -59,14 +59,15 @@ def test_make_study_tells_its_progress_prints_the_table_and_says_where_the_repor
 
 @pytest.mark.parametrize("command", [line for line in CONSOLE if not line.startswith("make")])
 def test_the_command_runs(world, command):
-    _, run, _ = world
+    work, run, _ = world
     if "study run" in command:
         command += f" {SMALL}"
 
     done = run(command)
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    file = re.search(r"(?:-o|--output) (\S+)", command)
+    assert (work / file[1]).stat().st_size > 100 if file else done.stdout.strip()
     if "--json" in shlex.split(command):
         assert json.loads(done.stdout)["schema_version"] == 1
 

@@ -132,16 +132,18 @@ def changed(before: Trial, after: Trial) -> dict[str, object]:
     return found | ({"layers": after.arm.model.layers} if before.arm.model != after.arm.model else {})
 
 
+QUICK: Mapping[str, object] = {"precision": "bf16", "dropout": 0.0, "batch": 4, "epochs": 1.0, "warmup": 0.1}
+"""What most starts share. The rate rises first, as in the fine-tuning of Devlin et al. (2019): without that, short
+trainings at a high rate fail to begin on some seeds (studies/LOG.md)."""
+
 STARTS: tuple[Mapping[str, object], ...] = (
-    {"precision": "bf16", "dropout": 0.0, "batch": 4, "epochs": 1.0, "learning_rate": 1e-4},
-    {"precision": "bf16", "dropout": 0.0, "batch": 4, "epochs": 1.0, "learning_rate": 2e-4, "frozen_embeddings": True},
-    {"precision": "bf16", "dropout": 0.0, "batch": 4, "epochs": 1.0, "learning_rate": 2e-4, "frozen_embeddings": True,
-     "data_share": 0.7},
-    {"precision": "bf16", "dropout": 0.0, "batch": 4, "epochs": 1.0, "learning_rate": 3e-4, "frozen_embeddings": True,
-     "data_share": 0.5},
-    {"precision": "bf16", "dropout": 0.0, "batch": 8, "epochs": 1.0, "learning_rate": 2e-4, "frozen_embeddings": True},
-    {"precision": "bf16", "dropout": 0.0, "batch": 4, "epochs": 1.0, "learning_rate": 2e-4, "frozen_embeddings": True,
-     "data_share": 0.7, "answer_windows": True, "length": 192, "stride": 96},
+    {**QUICK, "learning_rate": 1e-4},
+    {**QUICK, "learning_rate": 2e-4, "frozen_embeddings": True},
+    {**QUICK, "learning_rate": 2e-4, "frozen_embeddings": True, "data_share": 0.7},
+    {**QUICK, "learning_rate": 3e-4, "frozen_embeddings": True, "data_share": 0.5},
+    {**QUICK, "batch": 8, "learning_rate": 2e-4, "frozen_embeddings": True},
+    {**QUICK, "learning_rate": 2e-4, "frozen_embeddings": True, "data_share": 0.7, "answer_windows": True,
+     "length": 192, "stride": 96},
     {"precision": "bf16", "dropout": 0.0, "frozen_embeddings": True},
     {"precision": "bf16", "dropout": 0.0, "frozen_embeddings": True, "data_share": 0.7},
 )  # fmt: skip
