@@ -6,6 +6,7 @@ Every transaction is whole or absent, whatever dies; one that writes is alone, s
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan, nan
 from typing import Any, Literal, TypeVar
@@ -40,7 +41,7 @@ _FIGURES = tuple(column for column in ATTEMPT.c if column.name != "document")
 Result = TypeVar("Result")
 
 
-class Book:
+class Book(ABC):
     """Keeps runs and attempts in a database, by the contract of `lowcarb.ledger.base.Ledger`.
 
     Attributes:
@@ -186,13 +187,13 @@ class Book:
         rows = [(name, at_ns, nan if value is None else value) for name, at_ns, value in found]
         return sorted(rows, key=lambda row: (row[1], row[0]))
 
+    @abstractmethod
     def _do(self, work: Callable[[Connection], Result], *, write: bool) -> Result:
         """What the work gives, done in one transaction."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _keep(self, connection: Connection, rows: Sequence[tuple[int, int, float | None]]) -> None:
         """Insert readings that are not there."""
-        raise NotImplementedError
 
 
 def new_run(run_id: str, key: str, kind: str, name: str, study: str | None, created_ns: int) -> dict[str, object]:
