@@ -410,6 +410,29 @@ def test_without_a_judge_half_of_the_validation_paragraphs_are_kept_back(tmp_pat
     assert held == hold_out(DataChoice(train, validation, validation), None, folder=tmp_path / "sets")
 
 
+@pytest.mark.parametrize("split", ["validation", "adversarial"])
+def test_a_study_is_judged_on_its_own_split_and_decided_on_the_other(tmp_path, split):
+    train, validation, adversarial = (
+        squad(tmp_path / f"{name}.json", range(paragraphs), name)
+        for name, paragraphs in (("train", 4), ("validation", 20), ("adversarial", 12))
+    )
+
+    held = hold_out(DataChoice(train, validation, adversarial), None, folder=tmp_path / "sets", split=split)
+
+    counts = {"validation": 100, "adversarial": 60}
+    assert counts.pop(split) == held.judge.questions
+    assert [held.search.questions] == list(counts.values())
+
+
+def test_a_study_whose_test_sets_share_paragraphs_is_judged_on_half_of_one(tmp_path):
+    train, validation = squad(tmp_path / "t.json", range(4), "Ann"), squad(tmp_path / "v.json", range(20), "Bob")
+    same = squad(tmp_path / "a.json", range(5), "Bob")
+
+    held = hold_out(DataChoice(train, validation, same), None, folder=tmp_path / "sets", split="validation")
+
+    assert (50, 50) == (held.search.questions, held.judge.questions)
+
+
 @pytest.mark.parametrize(("judge", "where"), [("Ann", "train"), ("Bob", "validation")])
 def test_a_judge_that_shares_paragraphs_is_refused(tmp_path, judge, where):
     train, validation = squad(tmp_path / "t.json", range(8), "Ann"), squad(tmp_path / "v.json", range(8), "Bob")

@@ -110,7 +110,8 @@ def reduce(
     everything = tuple(LEVERS.values())
     pinned, left_out = _levers(lever, without, [one.id for one in everything])
     check_arm(arm)
-    holdout = hold_out(data, judge, folder=home() / "reduce", root=root)
+    split = given.split if given else None
+    holdout = hold_out(data, judge, folder=home() / "reduce", root=root, split=split)
     book = opened(ledger)
     try:
         with bench_here(book, catalogue, place) as bench:

@@ -15,7 +15,8 @@ from statistics import fmean
 from lowcarb.core.compare import Spread, effect_of
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.levers import Pulled, pull
-from lowcarb.core.search import Stack, Standing, last_passed, repaired
+from lowcarb.core.search import Stack, repaired
+from lowcarb.core.standing import Standing, last_passed
 from lowcarb.errors import BudgetExceeded
 from lowcarb.lab.probe import Prober
 from lowcarb.lab.task import CONFIRMED_FROM, Confirmed, Found, mean_f1, pairs_of

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowcarb.core.trial import DataChoice, Scores
+from lowcarb.core.trial import DataChoice, Scores, Split
 from lowcarb.errors import DataError, StudyError
 from lowcarb.lab.data import Corpus, Question, limited, load_questions, split_facts
 
@@ -40,27 +40,35 @@ class Holdout:
     digest: str
 
 
-def hold_out(data: DataChoice, judge: str | None, *, folder: Path, root: Path | None = None) -> Holdout:
+def hold_out(
+    data: DataChoice, judge: str | None, *, folder: Path, root: Path | None = None, split: Split | None = None
+) -> Holdout:
     """The sets of a search, checked to share no paragraph, the dealt halves written below `folder`.
 
     Args:
-        data: names the training and validation questions; its adversarial ones and its limit on test questions are
-            not used.
-        judge: the questions to be judged on; None keeps back half of the validation paragraphs for that.
+        data: names the training and test questions; its limit on test questions is not used.
+        judge: the questions to be judged on, with the validation ones to decide on.
         folder: where files are put, under names that follow from their content.
         root: where relative names start.
+        split: without a judge, the test set of the data to be judged on; the other one is decided on. Where it is
+            None, or both hold a paragraph, half of the validation paragraphs are kept back to judge.
 
     Raises:
         DataError: a file cannot be used, or holds too few questions.
         StudyError: sets share paragraphs.
     """
     train = limited(load_questions(data.train, root=root), data.train_questions)
-    validation = load_questions(data.validation, root=root)
-    if judge is None:
-        search_set, judge_set = _dealt(validation)
+    validation, judged = data.validation, judge
+    if judge is None and split is not None and _are_apart(data.validation, data.adversarial, root):
+        validation, judged = data.validation, data.adversarial
+        if split == "validation":
+            validation, judged = judged, validation
+    search_set = load_questions(validation, root=root)
+    if judged is None:
+        search_set, judge_set = _dealt(search_set)
     else:
-        search_set, judge_set = validation, load_questions(judge, root=root)
-    names = {"train": data.train, "validation": data.validation, "judge": judge or f"{data.validation} (kept back)"}
+        judge_set = load_questions(judged, root=root)
+    names = {"train": data.train, "validation": validation, "judge": judged or f"{validation} (kept back)"}
     _check_apart({"train": train, "validation": search_set, "judge": judge_set}, names)
     for name, questions in (("validation", search_set), ("judge", judge_set)):
         if len(questions) < LEAST_QUESTIONS:
@@ -78,6 +86,11 @@ def hold_out(data: DataChoice, judge: str | None, *, folder: Path, root: Path | 
         choice = DataChoice(train_name, paths[0], paths[1], train_questions=data.train_questions)
         parts.append(Part(choice, Corpus(train, *halves).digest, len(questions)))
     return Holdout(parts[0], parts[1], len(train), whole)
+
+
+def _are_apart(first: str, second: str, root: Path | None) -> bool:
+    a, b = (split_facts(load_questions(name, root=root)).paragraphs for name in (first, second))
+    return not a & b
 
 
 def _absolute(name: str, root: Path | None) -> str:

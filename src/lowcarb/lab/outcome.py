@@ -8,7 +8,8 @@ from typing import Any
 
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.levers import Pulled, pull
-from lowcarb.core.search import Stack, Standing, break_even, front
+from lowcarb.core.search import Stack, break_even
+from lowcarb.core.standing import Standing, front
 from lowcarb.core.trial import Arm, DataChoice
 from lowcarb.lab.paste import code, recipe_changes, study_file, training_arguments
 from lowcarb.lab.task import CONFIRMED_FROM, Confirmed, Found, Task
@@ -117,6 +118,7 @@ def _standing(one: Standing) -> dict[str, Any]:
         "quality_change": one.change,
         "quality_error": one.error,
         "seeds": one.seeds,
+        "failing": one.failing,
     }
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowcarb.core.levers import Able, Lever, Pulled
-from lowcarb.core.search import SEED_DEVIATION, Axis, Confirmation, Look, Stack, Standing, additive, repaired, standings
+from lowcarb.core.search import Axis, Stack, additive, repaired
+from lowcarb.core.standing import SEED_DEVIATION, Confirmation, Look, Standing, standings
 from lowcarb.core.trial import Trial
 
 PROPOSALS = 12

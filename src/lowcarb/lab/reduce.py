@@ -21,21 +21,8 @@ from statistics import fmean
 
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.levers import pull
-from lowcarb.core.search import (
-    Axis,
-    Confirmation,
-    Look,
-    Stack,
-    Standing,
-    axes_of,
-    exact_stack,
-    finalists,
-    promoted,
-    repaired,
-    safe_saving,
-    standings,
-    starts,
-)
+from lowcarb.core.search import Axis, Stack, axes_of, exact_stack, repaired, starts
+from lowcarb.core.standing import Confirmation, Look, Standing, finalists, promoted, safe_saving, standings
 from lowcarb.core.trial import Trial
 from lowcarb.errors import BudgetExceeded, SettingError
 from lowcarb.lab.base import Step
@@ -266,7 +253,7 @@ class _Search:
         f1s, groups = together(*halves(one))
         changes = tuple(mine - reference for mine, reference in zip(f1s, self.reference, strict=True))
         saving = math.log(self.unit / self.workshop.value(one.train))
-        self.looks.append(Look(stack, seed, saving, changes, groups))
+        self.looks.append(Look(stack, seed, saving, changes, groups, fmean(f1s)))
 
     def _standings(self) -> list[Standing]:
         return standings(self.looks, reference_seeds=self.references) if self.looks else []
