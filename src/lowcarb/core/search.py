@@ -111,7 +111,9 @@ def changed(before: Trial, after: Trial) -> dict[str, object]:
     return found | ({"layers": after.arm.model.layers} if before.arm.model != after.arm.model else {})
 
 
-QUICK: Mapping[str, object] = {"precision": "bf16", "dropout": 0.0, "batch": 4, "epochs": 1.0, "warmup": 0.1}
+QUICK: Mapping[str, object] = {
+    "precision": "bf16", "dropout": 0.0, "batch": 4, "epochs": 1.0, "warmup": 0.1, "fused": True
+}  # fmt: skip
 """What most starts share. The rate rises first, as in the fine-tuning of Devlin et al. (2019): without that, short
 trainings at a high rate fail to begin on some seeds (studies/LOG.md)."""
 
