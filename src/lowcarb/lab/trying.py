@@ -91,8 +91,8 @@ class Try:
 
     status: Status
     result: Result
-    train: Cost
-    """Of the training phase of the attempt that counts."""
+    phases: Mapping[str, Cost]
+    """By name, of the attempt that counts."""
     whole: Cost
     """Of all phases of all attempts."""
     step: int | None
@@ -101,6 +101,11 @@ class Try:
     first: Cost
     """What the first step took: it makes ready what later steps use."""
     reason: str | None
+
+    @property
+    def train(self) -> Cost:
+        """Of its training phase."""
+        return self.phases.get(TRAIN, Cost())
 
     @property
     def done(self) -> bool:
@@ -194,10 +199,11 @@ class Workshop:
         last = next((one for one in reversed(attempts) if _settled(one)), attempts[-1])
         record = record_of(trial, [last])
         # A training that was stopped on purpose has a cost to go by, but no scores.
-        train = next((_phase_cost(one) for one in _phases(last) if one["name"] == TRAIN), Cost())
+        phases = {str(one["name"]): _phase_cost(one) for one in _phases(last)}
+        energy = self.value(phases.get(TRAIN, Cost()))
         note = _notes(last).get(SETTLED) or {}
         return Try(
-            last.status, replace(record.result, energy_j=self.value(train)), train, whole, note.get("step"),
+            last.status, replace(record.result, energy_j=energy), phases, whole, note.get("step"),
             note.get("steps"), Cost(*note.get("first", ())), note.get("reason") or record.error,
         )  # fmt: skip
 
