@@ -97,7 +97,7 @@ def measure(plan: Plan, *, quick: bool) -> list[Row]:
     tell("memory")
     rows += [
         Row("memory added to a bare Python", cost.memory(plan, with_torch=False), 5.0, "5 MB"),
-        Row("memory added, torch there already", cost.memory(plan, with_torch=True)),
+        Row("memory added, torch there already", cost.memory(plan, with_torch=True), 5.0, "5 MB"),
     ]
     tell("processor time")
     rows += [

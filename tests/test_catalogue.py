@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -351,6 +351,31 @@ def test_water_of_the_grid_is_the_countrys_or_unknown():
 def test_an_unpublished_building_is_wide_and_assumed():
     pue = CATALOGUE.site("fra").pue
     assert pue == Estimate(1.1, 1.54, 2.0, "assumed")
+
+
+@pytest.mark.parametrize(("devices", "mid"), [(1, 1.54), (199, 1.54), (200, 1.13), (16384, 1.13)])
+def test_many_devices_stand_in_a_large_building_where_nobody_described_it(devices, mid):
+    for site in (CATALOGUE.site("fra"), CATALOGUE.unknown_site()):
+        housed = CATALOGUE.housed(site, devices)
+
+        assert (housed.pue.mid, housed.pue.basis) == (mid, "assumed")
+        assert replace(housed, pue=site.pue) == site
+
+
+def test_a_building_that_is_known_stays_as_it_is_however_many_devices_it_holds():
+    region = CATALOGUE.site("gcp-us-central1")
+    stated = replace(CATALOGUE.site("fra"), pue=Estimate.exact(1.7, "catalogue"))
+
+    assert CATALOGUE.housed(region, 4096) == region
+    assert CATALOGUE.housed(stated, 4096) == stated
+
+
+def test_published_trainings_on_many_devices_lie_in_the_large_building():
+    large = CATALOGUE.housed(CATALOGUE.site("fra"), 200).pue
+    stated = [run.pue for run in CATALOGUE.published() if run.pue and (run.count or 0) >= 200]
+
+    assert len(stated) > 10
+    assert all(large.low <= pue <= large.high for pue in stated)
 
 
 def test_an_unknown_site_holds_eight_countries_in_ten():

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from cells import Cell, Cells, Plan, failed, times
-from hardware import Document, drive, whole_machine
+from hardware import Document, drive, environment, whole_machine
 from tools import IMPORTS
 
 MB = 1e6
@@ -71,8 +71,9 @@ def start_stop(plan: Plan) -> tuple[Cells, Cells]:
 def memory(plan: Plan, *, with_torch: bool) -> Cells:
     """Resident memory added by import, start and two seconds of running.
 
-    Without torch, to an interpreter that has imported nothing; with it, to one that has: lowcarb's own environment's
-    for all, which comes last on the path of the peers.
+    Without torch, to an interpreter that has imported nothing, so that the modules of the standard library count that
+    this program itself imports; with it, to one that has: lowcarb's own environment's for all, which comes last on the
+    path of the peers.
     """
     torch_path = _torch_path(plan.pythons["lowcarb"]) if with_torch else None
     if with_torch and torch_path is None:
@@ -87,7 +88,9 @@ def memory(plan: Plan, *, with_torch: bool) -> Cells:
                 cells[tool] = failed(done)
                 continue
             others = max(one["children_b"] for one in done if "added_b" in one) / MB
+            own = median(one["driver_b"] for one in done if "added_b" in one) / MB
             text = f"{median(added):.1f} MB" + (f" + {others:.0f} in children" if others else "")
+            text += "" if with_torch else f" ({own:.1f} before the tool is imported)"
             cells[tool] = Cell(median(added), text, done)
     finally:
         machine.close()
@@ -120,7 +123,8 @@ def _kinds(tool: str) -> str:
 def _timed(python: Path, program: str) -> tuple[float, str]:
     """Wall time of a program [s], and what it prints."""
     before_s = time.perf_counter()
-    done = subprocess.run([str(python), "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    command = [str(python), "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment())
     return time.perf_counter() - before_s, done.stdout
 
 

@@ -108,7 +108,7 @@ def start_stop(tool: str, settings: Settings) -> dict[str, Any]:
 
 def memory(tool: str, settings: Settings) -> dict[str, Any]:
     """Resident memory that importing, starting and running adds: to nothing, or where told to what has torch."""
-    before_b = BARE_B
+    before_b, driver_b = BARE_B, resident_b() - BARE_B
     if settings["torch_path"]:
         sys.path.append(settings["torch_path"])
         importlib.import_module("torch")
@@ -117,7 +117,7 @@ def memory(tool: str, settings: Settings) -> dict[str, Any]:
     meter.start()
     time.sleep(settings["run_s"])
     others = sum(resident_b(pid) for pid in children())
-    return {"added_b": resident_b() - before_b, "children_b": others}
+    return {"added_b": resident_b() - before_b, "children_b": others, "driver_b": driver_b}
 
 
 def cpu(tool: str, settings: Settings) -> dict[str, Any]:

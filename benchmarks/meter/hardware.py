@@ -37,6 +37,8 @@ REFRESH_S = 0.001
 """How often a preloaded counter moves [s], as RAPL's."""
 WRITE_S = 0.02
 """Time between two writes of a tree that is not preloaded [s]."""
+NOT_PASSED_ON = ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK", "PYTHONDONTWRITEBYTECODE")
+"""Variables that would change what is measured: without bytecode, each process compiles what it imports."""
 STARTING_AT_ONCE = 2
 """Drivers that start side by side: as many as the smallest machine has threads."""
 
@@ -66,6 +68,11 @@ def spikes(run_s: float, base_w: float = 60.0, peak_w: float = 300.0, seed: int 
         steps += [(at_s, peak_w), (at_s + length_s, base_w)]
         at_s += length_s
     return rig.Steps(tuple(steps))
+
+
+def environment() -> dict[str, str]:
+    """The environment of this process, as a program that is measured gets it."""
+    return {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
 
 
 @dataclass
@@ -102,8 +109,7 @@ class Machine:
     @property
     def env(self) -> dict[str, str]:
         """The environment of a program on this machine."""
-        env = {name: value for name, value in os.environ.items() if name not in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK")}
-        env |= self.sysfs.env
+        env = environment() | self.sysfs.env
         if self.nvml is not None:
             env |= self.nvml.env
             env["PATH"] = f"{self.folder / 'bin'}{os.pathsep}{env.get('PATH', '')}"

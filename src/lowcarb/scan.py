@@ -15,10 +15,8 @@ from lowcarb.core.estimate import Estimate
 from lowcarb.core.forecast import (
     DEVICE_POWER_RATIO,
     FEWEST_ACTIVE,
-    FEWEST_TOKENS,
     HOST_POWER_RATIO,
     MOST_ACTIVE,
-    MOST_TOKENS,
     RANGE_EXPONENT,
     UTILISATION_RATIO,
     Scenario,
@@ -37,12 +35,15 @@ from lowcarb.core.utilisation import (
     CROWD_TOKENS_PER_S,
     FAST_EXPONENT,
     FAST_FLOPS,
+    FEWEST_TOKENS,
     GOODPUT_DEVICES,
     HALF_LOSS,
-    LARGE_PARAMETERS,
     LOG_BASE,
+    LONG_TOKENS,
     MOST_MFU,
+    MOST_TOKENS,
     PLAIN_GOODPUT,
+    TOKEN_EXPONENT,
     training_flops,
 )
 from lowcarb.core.workload import FLOPS_PER_PARAMETER_AND_TOKEN, STATE_BYTES_PER_PARAMETER
@@ -197,8 +198,13 @@ def _seconds(runs: Sequence[Run], devices: Sequence[Device], counts: Sequence[in
     ])[:, :, None]  # fmt: skip
     count = np.asarray(counts, dtype=np.float64)[None, None, :]
     crowd = count * peak / (FLOPS_PER_PARAMETER_AND_TOKEN * active * CROWD_TOKENS_PER_S)
-    fast = np.maximum(0.0, np.log(peak / FAST_FLOPS)) * np.minimum(0.0, np.log(active / LARGE_PARAMETERS))
-    mfu = np.exp(LOG_BASE - CROWD_EXPONENT * np.log(1.0 + crowd) + FAST_EXPONENT * fast - HALF_LOSS * half)
+    fast = np.maximum(0.0, np.log(peak / FAST_FLOPS))
+    tokens = np.array([float(run.tokens) for run in runs])[:, None, None]
+    long = np.log(np.clip(tokens, FEWEST_TOKENS, MOST_TOKENS) / LONG_TOKENS)
+    mfu = np.exp(
+        LOG_BASE - CROWD_EXPONENT * np.log(1.0 + crowd) - FAST_EXPONENT * fast + TOKEN_EXPONENT * long
+        - HALF_LOSS * half
+    )  # fmt: skip
     goodput = PLAIN_GOODPUT / (1.0 + count / GOODPUT_DEVICES)
     return flops / (np.minimum(MOST_MFU, mfu) * peak * goodput)
 

@@ -66,7 +66,7 @@ def test_a_batch_answers_each_row_in_order_as_the_options_would(document, tmp_pa
 
     answers = document("--batch", table(tmp_path / "plan.csv", rows))["scenarios"]
 
-    assert answers[1]["accelerator_hours"]["mid"] == pytest.approx(2 * answers[0]["accelerator_hours"]["mid"])
+    assert 1.7 < answers[1]["accelerator_hours"]["mid"] / answers[0]["accelerator_hours"]["mid"] < 2
     alone = document(
         "--params", 6.7e9, "--tokens", 1e12, "--device", "a100-sxm4-80gb", "--count", 2048, "--site", "us",
         "--precision", "16bit",
@@ -87,6 +87,41 @@ def test_a_rows_own_grid_and_building_stand(document, tmp_path):
     assert carbon["basis"] != "assumed"
     devices = answer["operational_kg_of_devices"]["mid"]
     assert devices == pytest.approx(0.4 * 1.1 * energy["accelerator"]["mid"])
+
+
+def test_a_rows_carbon_is_there_as_papers_count_it_and_whole(document, tmp_path):
+    stated = LLAMA | {"pue": 1.1, "intensity_g_per_kwh": 400}
+    (answer,) = document("--batch", table(tmp_path / "plan.csv", [stated]))["scenarios"]
+
+    energy, by_scope = answer["energy_kwh"], answer["operational_kg_by_scope"]
+    for scope in ("accelerator", "node", "facility"):
+        assert by_scope[scope]["mid"] == pytest.approx(0.4 * energy[scope]["mid"])
+    assert by_scope["facility"] == answer["operational_kg"]
+    rated_kwh = answer["accelerator_hours"]["mid"] * 0.4  # an A100 is rated 400 W
+    assert by_scope["published"]["mid"] == pytest.approx(0.4 * 1.1 * rated_kwh)
+    assert by_scope["accelerator"]["mid"] < by_scope["published"]["mid"] < by_scope["facility"]["mid"]
+    assert by_scope["published"]["low"] < by_scope["published"]["mid"] < by_scope["published"]["high"]
+
+
+def test_a_tpus_published_carbon_is_the_facilitys(document, tmp_path):
+    (answer,) = document("--batch", table(tmp_path / "plan.csv", [LLAMA | {"device": "TPUv4"}]))["scenarios"]
+
+    assert answer["operational_kg_by_scope"]["published"] == answer["operational_kg"]
+
+
+def test_carbon_of_a_grid_without_any_is_zero_in_every_scope(document, tmp_path):
+    stated = LLAMA | {"intensity_g_per_kwh": 0}
+    (answer,) = document("--batch", table(tmp_path / "plan.csv", [stated]))["scenarios"]
+
+    assert {one["mid"] for one in answer["operational_kg_by_scope"].values()} == {0.0}
+
+
+def test_a_large_run_stands_in_a_large_building_and_one_that_says_else_does_not(document, tmp_path):
+    rows = [LLAMA | {"pue": ""}, LLAMA | {"pue": "", "count": 8}, LLAMA | {"pue": 1.5}]
+    answers = document("--batch", table(tmp_path / "plan.csv", rows))["scenarios"]
+
+    shares = [one["energy_kwh"]["facility"]["mid"] / one["energy_kwh"]["node"]["mid"] for one in answers]
+    assert shares == pytest.approx([1.13, 1.54, 1.5])
 
 
 def test_a_batch_names_everything_that_is_wrong_with_it(lowcarb, tmp_path):

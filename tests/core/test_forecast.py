@@ -102,7 +102,7 @@ def test_intervals_hold_most_published_hours_and_not_all():
 
 def test_the_hours_of_a_run_follow_from_its_utilisation():
     forecast = forecast_run(LLAMA)
-    share = mfu(7e9, 312e12, 1024.0, 0.0) * goodput(1024.0)
+    share = mfu(7e9, 2e12, 312e12, 1024.0, 0.0) * goodput(1024.0)
 
     assert forecast.accelerator_hours.mid == pytest.approx(6 * 7e9 * 2e12 / (share * 312e12) / S_PER_HOUR)
     assert forecast.duration_s is not None
@@ -110,12 +110,12 @@ def test_the_hours_of_a_run_follow_from_its_utilisation():
 
 
 @given(SIZES, TOKENS, DEVICES, COUNTS, st.floats(1.0, 100.0))
-def test_hours_grow_with_the_tokens_as_much_as_the_tokens(params, tokens, device, count, times):
+def test_hours_grow_with_the_tokens_and_by_less_since_long_trainings_run_well(params, tokens, device, count, times):
     few, many = (
         forecast_run(Scenario(params, t, device, SITE, count)).accelerator_hours for t in (tokens, tokens * times)
     )
 
-    assert many.mid == pytest.approx(few.mid * times)
+    assert few.mid * times**0.85 * 0.999 <= many.mid <= few.mid * times * 1.001
 
 
 @given(SIZES, TOKENS, DEVICES, st.floats(1.0, 10.0))
@@ -124,7 +124,7 @@ def test_more_tokens_never_take_fewer_hours_where_the_count_is_unknown(params, t
         forecast_run(Scenario(params, t, device, SITE, None)).accelerator_hours for t in (tokens, tokens * times)
     )
 
-    assert many.mid >= few.mid * times * 0.999
+    assert many.mid >= few.mid * 0.999
 
 
 @given(SIZES, st.floats(1.0, 10.0), TOKENS, DEVICES, COUNTS)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lowcarb.core.cpu_power import (
@@ -144,6 +147,18 @@ def test_times_of_all_processors_are_those_of_the_machine():
     count = os.cpu_count() or 1
 
     assert machine_times()[1] == pytest.approx(times_of(frozenset(range(count)))[1], rel=0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/stat is Linux's")
+def test_times_of_one_processor_are_read_without_a_library_that_every_training_would_load():
+    code = "import sys; from lowcarb.sensors.cpu_model import times_of; print(*times_of({0}), 'psutil' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    busy_s, whole_s, loaded = done.stdout.split()
+    first = psutil.cpu_times(percpu=True)[0]
+
+    assert loaded == "False"
+    assert float(whole_s) == pytest.approx(sum(first) - first.guest - first.guest_nice, rel=0.01, abs=5.0)
+    assert float(busy_s) == pytest.approx(float(whole_s) - first.idle - first.iowait - first.steal, rel=0.05, abs=5.0)
 
 
 def processor(**changes):

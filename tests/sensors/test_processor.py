@@ -5,6 +5,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from lowcarb.catalogue import Catalogue
 from lowcarb.catalogue.records import Cpu
 from lowcarb.core.cpu_power import ratio_of_product
 from lowcarb.core.estimate import Estimate
@@ -31,6 +32,12 @@ def test_cpuinfo_tells_name_numbers_sockets_and_hypervisor(procfs, tmp_path):
     assert (found.name, found.vendor, found.family, found.model) == (GOLD, "GenuineIntel", 6, 85)
     assert (found.sockets, found.split_cores, found.virtual) == (2, True, True)
     assert psutil.cpu_count() == found.threads
+
+
+def test_a_name_without_a_number_names_no_processor():
+    # A virtual machine with such a name is known by its family, for which the long table is not read.
+    assert all(any(letter.isdigit() for letter in name) for name in Catalogue.load().cpu_names())
+    assert Catalogue.load().cpu("AMD EPYC Processor") is None
 
 
 def test_a_machine_without_procfs_is_still_described(tmp_path):

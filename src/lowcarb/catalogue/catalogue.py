@@ -12,7 +12,7 @@ from lowcarb.catalogue.devices import devices
 from lowcarb.catalogue.names import cpu_key, key
 from lowcarb.catalogue.published import published
 from lowcarb.catalogue.records import Cpu, CpuFamily, Equivalent, Memory, ModelFacts, ModelKind, Published, Task
-from lowcarb.catalogue.sites import Sites
+from lowcarb.catalogue.sites import ANYWHERE, WORLD, Sites
 from lowcarb.catalogue.tables import Row
 from lowcarb.core.hardware import Device
 from lowcarb.core.site import Site
@@ -64,8 +64,18 @@ class Catalogue:
 
     def unknown_site(self) -> Site:
         """The world's average with a wide interval, for a machine of which nobody said where it stands."""
-        # Its id is known: no need to read every name and alias at the start of a training.
-        return replace(self._sites.site("world"), declared=False)
+        # A training begins with this: of the tables, the rows are parsed that it needs.
+        facts = [fact for place in (WORLD, ANYWHERE) for fact in self._read("site_facts", (place,))]
+        return replace(Sites(self._read("sites", (WORLD,)), facts).site(WORLD), declared=False)
+
+    def housed(self, site: Site, devices: float) -> Site:
+        """The site as so many accelerators of one run find it.
+
+        Where its operator publishes no PUE, a mean of all buildings stands in; large numbers stand in large buildings,
+        which use less.
+        """
+        known = site.pue != self._sites.stand_in(1.0)
+        return site if known else replace(site, pue=self._sites.stand_in(devices))
 
     def sites(self) -> tuple[Site, ...]:
         """All sites."""
@@ -178,9 +188,12 @@ class Catalogue:
         return {}
 
     def _find_cpu(self, wanted: str) -> Cpu | None:
+        # Every model has a number. Most virtual machines tell none, and need not read the longest table.
+        if not any(letter.isdigit() for letter in wanted):
+            return None
         # Every word of a key is in the name as it was, but the version, which may be glued on; most rows lack one.
         words = [word for word in wanted.split() if not word.startswith("v")]
-        found = [row for row in self._read("cpus", words) if cpu_key(row["name"]) == wanted] if words else []
+        found = [row for row in self._read("cpus", words) if cpu_key(row["name"]) == wanted]
         return _cpu(found[-1]) if found else None
 
     @cached_property

@@ -69,11 +69,12 @@ def read(table: str, words: Sequence[str] = ()) -> tuple[Row, ...]:
         FileNotFoundError: there is no such table.
         ValueError: its columns are not those of `COLUMNS`.
     """
-    head, *lines = (DATA / f"{table}.csv").read_text(encoding="utf-8").splitlines()
-    check_columns(table, head)
-    if words:
-        lines = [line for line in lines if all(word in line.lower() for word in words)]
-    return tuple(csv.DictReader([head, *lines]))
+    # Line by line, as a training that looks up its one processor should not hold thousands.
+    with (DATA / f"{table}.csv").open(encoding="utf-8") as file:
+        head = next(file, "").rstrip("\n")
+        check_columns(table, head)
+        lines = (line for line in file if all(map(line.lower().__contains__, words))) if words else file
+        return tuple(csv.DictReader(lines, head.split(",")))
 
 
 def check_columns(table: str, head: str) -> None:

@@ -10,9 +10,10 @@ from lowcarb.catalogue import Catalogue
 from lowcarb.cli.console import say
 from lowcarb.cli.rows import Cells, answer_rows
 from lowcarb.core.contrast import Contrast, Job, contrast_job
-from lowcarb.core.estimate import Estimate
-from lowcarb.core.forecast import Forecast, Scenario, forecast_run, peak_of
+from lowcarb.core.estimate import Estimate, weakest
+from lowcarb.core.forecast import Forecast, Scenario, device_count, forecast_run, peak_of
 from lowcarb.core.site import Site
+from lowcarb.core.spread import of_estimate, spread_around
 from lowcarb.core.units import G_PER_KG, J_PER_KWH, S_PER_HOUR
 from lowcarb.errors import CatalogueError
 
@@ -85,6 +86,9 @@ def forecast_document(forecast: Forecast) -> dict[str, Any]:
             "facility": _scaled(forecast.facility_j, 1.0 / J_PER_KWH),
         },
         "operational_kg": _scaled(footprint.operational_g, per_kg),
+        "operational_kg_by_scope": {
+            scope: _scaled(carbon, per_kg) for scope, carbon in carbon_by_scope(forecast).items()
+        },
         # As most papers count: devices × PUE, their hosts left out.
         "operational_kg_of_devices": _scaled(
             footprint.operational_g, per_kg * forecast.accelerator_j.mid / forecast.node_j.mid
@@ -96,6 +100,37 @@ def forecast_document(forecast: Forecast) -> dict[str, Any]:
         "fits": forecast.fits,
         "remedies": list(forecast.remedies),
     }
+
+
+def carbon_by_scope(forecast: Forecast) -> dict[str, Estimate]:
+    """Operational carbon [gCO2e] by what it counts, scopes named as the energy's are.
+
+    accelerator, node, facility: mean power of the devices, with their share of hosts, with the building.
+    published: accelerators as most publications count them, rated power × hours × PUE. Runs draw less than the rated
+    power, and their hosts draw on top. A TPU's rated power says little: its publisher measures it with its host, so
+    its published carbon is the facility's.
+    """
+    site, device = forecast.scenario.site, forecast.scenario.device
+    grid = site.intensity_g_per_kwh
+    carbon = {
+        "accelerator": _carbon(forecast.accelerator_j, grid),
+        "node": _carbon(forecast.node_j, grid),
+        "facility": forecast.footprint.operational_g,
+    }
+    if device.kind == "tpu" or device.tdp_w is None:
+        return carbon | {"published": carbon["facility"]}
+    rated = forecast.accelerator_hours.scale(device.tdp_w * S_PER_HOUR)
+    return carbon | {"published": _carbon(rated, grid, site.pue)}
+
+
+def _carbon(energy_j: Estimate, grid: Estimate, pue: Estimate | None = None) -> Estimate:
+    """Carbon [gCO2e] of an energy [J], the spreads of energy, grid and building being independent."""
+    parts = [energy_j, grid] + ([pue] if pue is not None else [])
+    mid = energy_j.mid * grid.mid * (pue.mid if pue is not None else 1.0) / J_PER_KWH
+    basis = weakest(part.basis for part in parts)
+    if not mid > 0.0:
+        return Estimate.exact(0.0, basis)
+    return spread_around(mid, [of_estimate("part", part) for part in parts], basis)
 
 
 def contrast_document(contrast: Contrast) -> dict[str, Any]:
@@ -111,7 +146,7 @@ def contrast_document(contrast: Contrast) -> dict[str, Any]:
 
 
 def _scenario(cells: Cells, catalogue: Catalogue, default: Site) -> Scenario:
-    return Scenario(
+    scenario = Scenario(
         params=cells.needed("params"), tokens=cells.needed("tokens"),
         device=catalogue.device(cells.needed_text("device")),
         site=_site(cells, catalogue, default), count=cells.count("count"), active_params=cells.number("active_params"),
@@ -120,6 +155,7 @@ def _scenario(cells: Cells, catalogue: Catalogue, default: Site) -> Scenario:
         accelerator_hours=cells.number("accelerator_hours"), tokens_per_s=cells.number("tokens_per_s"),
         watts=cells.number("watts"),
     )  # fmt: skip
+    return replace(scenario, site=catalogue.housed(scenario.site, device_count(scenario)))
 
 
 def _site(cells: Cells, catalogue: Catalogue, default: Site) -> Site:

@@ -106,7 +106,8 @@ def forecast(
         length=length or (preset.length if preset else None), probe=told,
         method=_method(lora, recompute=checkpointing),
     )  # fmt: skip
-    found = outcomes(wanted, devices, places, 1 if count is None else count)
+    many = 1 if count is None else count
+    found = outcomes(wanted, devices, [catalogue.housed(place, many) for place in places], many)
     answered = None
     if requests is not None or instead_of is not None:
         answered = serving(

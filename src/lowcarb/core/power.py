@@ -1,6 +1,6 @@
 """Mean power of a device in training, and of its share of the host.
 
-    GPU and others:  device = 0.80 × TDP               host = 0.34 × TDP
+    GPU and others:  device = 0.84 × TDP               host = 0.30 × TDP
     TPU:             device = 0.68 × system            host = 0.32 × system
                      system = 270 W × (peak ÷ 123 TFLOP/s)^0.29
 
@@ -9,10 +9,11 @@ A TPU's rated power says little: a v3 is rated 450 W, and a v3 with its share of
 
 from __future__ import annotations
 
-GPU_DEVICE_SHARE = 0.80
-"""Mean over rated power. Highest power limit, BERT-base: V100 0.90, A40 0.90, RTX 6000 0.95, P100 0.70 (Zeus, NSDI
-2023); a 6B model on 256 A100: 0.70 (CodeCarbon's documentation); StarCoder's authors take 0.70 of an A100's."""
-GPU_HOST_SHARE = 0.34
+GPU_DEVICE_SHARE = 0.84
+"""Mean over rated power, the mean of six. Highest power limit, BERT-base: V100 0.90, A40 0.90, RTX 6000 0.95, P100 0.70
+(Zeus, NSDI 2023); a 6B model on 256 A100: 0.70 (CodeCarbon's documentation); Olmo 3 on H100: 0.91, 146 MWh in 234 000
+hours and 681 in 1.05 million (quoted in a public page)."""
+GPU_HOST_SHARE = 0.30
 """Processor, memory, network, fans and power supply for one device, over its rated power: what is left of 1.14, the
 geometric mean of systems over rated power: V100 1.10 (GPT-3, Patterson et al. 2021, table 4), P100 1.08 (same, table
 3), H100 1.25 (MLPerf Training v4.0, at the plug, code tuned for the benchmark)."""

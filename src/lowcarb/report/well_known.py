@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from lowcarb.catalogue import Catalogue, Published
 from lowcarb.core.estimate import Estimate
-from lowcarb.core.forecast import Forecast, Scenario, forecast_run, peak_of
+from lowcarb.core.forecast import Forecast, Scenario, device_count, forecast_run, peak_of
 from lowcarb.core.site import Site
 from lowcarb.core.units import PERCENT, S_PER_HOUR
 from lowcarb.core.workload import FLOPS_PER_PARAMETER_AND_TOKEN
@@ -233,23 +233,22 @@ def _figure(
     """The figure of a run from its totals, or from its hours; None where no device was named."""
     if run.device is None:
         return None
-    made = forecast_run(
-        Scenario(
-            # Where the hours are given, parameters and tokens decide nothing.
-            params=run.params or ANY_NUMBER,
-            tokens=run.tokens or ANY_NUMBER,
-            device=catalogue.device(run.device),
-            site=site,
-            count=run.count,
-            active_params=run.flop_params,
-            layers=run.layers,
-            width=run.width,
-            family=run.arch,
-            precision=run.precision,
-            accelerator_hours=hours,
-        )
+    scenario = Scenario(
+        # Where the hours are given, parameters and tokens decide nothing.
+        params=run.params or ANY_NUMBER,
+        tokens=run.tokens or ANY_NUMBER,
+        device=catalogue.device(run.device),
+        site=site,
+        count=run.count,
+        active_params=run.flop_params,
+        layers=run.layers,
+        width=run.width,
+        family=run.arch,
+        precision=run.precision,
+        accelerator_hours=hours,
     )
-    return _of(made, quantity, scope)
+    housed = replace(scenario, site=catalogue.housed(site, device_count(scenario)))
+    return _of(forecast_run(housed), quantity, scope)
 
 
 def _of(made: Forecast, quantity: Quantity, scope: str) -> Estimate:

@@ -219,7 +219,8 @@ class Meter:
 
     def _sweep(self, turn: int, wait_s: float) -> bool:
         """Read all sensors, and hand over what there is; whether this thread is still the one that does."""
-        asked = self._ask()
+        # As a rule all are quick, and nobody else is asked.
+        asked = self._ask() if len(self._inline) < len(self._workers) else []
         batch: list[Reading] = []
         for worker in tuple(self._inline):
             self._reading = (worker, time.monotonic())
@@ -233,7 +234,9 @@ class Meter:
             batch += self._kept(answer)
             if answer.took_s > SLOW_S:
                 self._move_out(worker)
-        self._gather(asked, batch, wait_s)
+        if asked:
+            batch += self._gathered(asked, wait_s)
+        self._hand_over(batch)
         return True
 
     def _ask(self) -> list[Worker]:
@@ -249,12 +252,13 @@ class Meter:
                 asked.append(worker)
         return asked
 
-    def _gather(self, asked: Sequence[Worker], batch: list[Reading], wait_s: float) -> None:
-        """Wait until those who were asked have answered, or this long [s]; then hand over what there is."""
+    def _gathered(self, asked: Sequence[Worker], wait_s: float) -> list[Reading]:
+        """What those who were asked have answered, when all have or this time [s] is over."""
+        batch: list[Reading] = []
         until_s = time.monotonic() + wait_s
         while any(worker.busy for worker in asked) and (left_s := until_s - time.monotonic()) > 0:
             batch += self._taken(left_s)
-        self._hand_over(batch)
+        return batch
 
     def _taken(self, wait_s: float) -> Sequence[Reading]:
         """Readings of the next answer, waiting at most this long [s] for one or for a word from outside."""

@@ -16,15 +16,15 @@ UW_PER_W = UJ_PER_J
 """The kernel shows power in microwatts (Documentation/hwmon/sysfs-interface and ABI/testing/sysfs-class-power)."""
 
 
-def read_small(path: Path) -> str:
-    """What a small file holds. Raises OSError.
+def read_small(path: Path, most_bytes: int = SMALL_BYTES) -> str:
+    """What a small file holds, or the first bytes of a longer one. Raises OSError.
 
     A reading a second finds nothing of itself in the processor's caches, and there the layers of `open` cost more than
     the rest of a reading.
     """
     descriptor = os.open(path, READ_ONLY)
     try:
-        return os.read(descriptor, SMALL_BYTES).decode("utf-8", "replace")
+        return os.read(descriptor, most_bytes).decode("utf-8", "replace")
     finally:
         os.close(descriptor)
 

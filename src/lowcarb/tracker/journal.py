@@ -136,7 +136,7 @@ class Journal:
         self._remember = RLock()
         self._disk = RLock()
         self._descriptor: int | None = None
-        self._torn = False
+        self._torn, self._named = False, False
         self._written_s = -WRITE_S
         self._synced_s = -SYNC_S
 
@@ -147,7 +147,8 @@ class Journal:
             self._header = _line(header.as_dict())
             self._pending.insert(0, self._header)
         self._path = path
-        self._flush()
+        # Not synced: that may take a disk long, and a program waits for its start. The first reading's write will.
+        self._guard.run("journal", lambda: self._put_all(sync=False), False)  # noqa: FBT003  # if it fails
 
     def equip(self, header: Header) -> None:
         """Have it written what is read, what is missing, and when the run began: before the first reading.
@@ -222,7 +223,7 @@ class Journal:
     def _flush(self) -> None:
         self._guard.run("journal", self._put_all, False)  # noqa: FBT003  # if it fails
 
-    def _put_all(self) -> bool:
+    def _put_all(self, *, sync: bool = True) -> bool:
         with self._disk:
             if self._path is None:
                 return False
@@ -240,7 +241,8 @@ class Journal:
             finally:
                 if lines:
                     self._keep(lines, written - self._torn)
-            self._sync(self._descriptor)
+            if sync:
+                self._sync(self._descriptor, self._path.parent)
             return True
 
     def _keep(self, lines: list[bytes], written: int) -> None:
@@ -253,11 +255,14 @@ class Journal:
         with self._remember:
             self._pending[:0] = lines[done:]
 
-    def _sync(self, descriptor: int) -> None:
+    def _sync(self, descriptor: int, folder: Path) -> None:
         now_s = time.monotonic()
         if now_s - self._synced_s >= SYNC_S:
             self._synced_s = now_s
             _sync(descriptor)
+            if not self._named:
+                self._named = True
+                _sync_folder(folder)
 
 
 def _line(document: Mapping[str, object]) -> bytes:
@@ -278,12 +283,14 @@ def make_private_directory(path: Path) -> None:
 def _create(path: Path) -> int:
     make_private_directory(path.parent)
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-    descriptor = os.open(path, flags, PRIVATE_FILE)
-    # The file's name is on disk only once its directory is; some file systems do not do that.
+    return os.open(path, flags, PRIVATE_FILE)
+
+
+def _sync_folder(path: Path) -> None:
+    """Put a file's name on disk, which it is only once its folder is; some file systems do not do that."""
     with suppress(Exception):
-        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fsync(directory)
+            os.fsync(folder)
         finally:
-            os.close(directory)
-    return descriptor
+            os.close(folder)
