@@ -2,8 +2,8 @@
 
     python benchmarks/dashboard.py LEDGER
 
-Prints the median time to the load event of nine visits [ms], hosts that were asked, console errors, and the server's
-resident memory [MB]. Needs the extra `serve`, playwright and Chromium (/usr/bin/chromium).
+Prints the median time to the load event of nine visits, the least and the most [ms], hosts that were asked, console
+errors, and the server's resident memory [MB]. Needs the extra `serve`, playwright and Chromium (/usr/bin/chromium).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def main(ledger: str) -> None:
             browser.close()
         status = Path(f"/proc/{server.pid}/status").read_text()
         rss_mb = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1000
-        print(f"first page: {statistics.median(times_ms):.0f} ms (median of {VISITS}, {max(times_ms):.0f} at most)")
+        middle, least, most = statistics.median(times_ms), min(times_ms), max(times_ms)
+        print(f"first page: {middle:.0f} ms (median of {VISITS}; the least {least:.0f}, the most {most:.0f})")
         print(f"hosts asked: {', '.join(hosts)}; console errors: {len(errors)}; server: {rss_mb:.0f} MB resident")
     finally:
         server.terminate()

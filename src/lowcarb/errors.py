@@ -37,7 +37,10 @@ class CatalogueError(LowcarbError):
         from difflib import get_close_matches  # noqa: PLC0415  # only where something went wrong
 
         self.kind, self.wanted = kind, wanted
-        self.near = tuple(get_close_matches(wanted.lower(), sorted(known), n=3, cutoff=0.5))
+        names = sorted(known)
+        near = get_close_matches(wanted.lower(), names, n=3, cutoff=0.5)
+        # A part of a long name, such as 8275CL, is no close match of it.
+        self.near = tuple(near or [name for name in names if len(wanted) > 2 and wanted.lower() in name.lower()][:3])
         hint = f"did you mean {', '.join(self.near)}? " if self.near else ""
         several = kind if kind in ("published", "memory") else f"{kind}s"
         super().__init__(f"no {kind} {wanted!r} in the catalogue: {hint}`lowcarb catalogue {several}` lists them")

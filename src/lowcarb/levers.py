@@ -2,6 +2,8 @@
 
     arguments = lowcarb.levers.apply(arguments, ["bf16", "grouped-padding", "fewer-epochs=1"])
     model = lowcarb.levers.prepare(model, ["freeze-layers=3", "no-dropout"])
+    with lowcarb.levers.keep_memory():
+        trainer.train()
 
 Levers are written as everywhere in lowcarb (`lowcarb.core.levers`). Nothing is left out in silence: a lever that
 cannot be said here is an error that says where it can be.
@@ -11,13 +13,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from lowcarb.core.levers import Pulled, clash, parse_pulled
 from lowcarb.errors import SettingError
 
-__all__ = ["apply", "prepare"]
+__all__ = ["apply", "keep_memory", "prepare"]
 
 Settings = Mapping[str, Any]
 
@@ -28,6 +31,9 @@ ELSEWHERE = {
     "packing": "pack in the data collator, such as DataCollatorWithFlattening",
     "fp8": "use Accelerate: `accelerate launch --mixed_precision fp8`",
     "early-stopping": "add transformers.EarlyStoppingCallback to the Trainer, on questions held out from training",
+    "stop-by-gain": "stop in a callback's on_evaluate where lowcarb.core.gain.gain_to_come(looks) is below the points",
+    "keep-memory": "with lowcarb.levers.keep_memory(): trainer.train(); or in the environment, without code: "
+    "MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000 MALLOC_TOP_PAD_=67108864",
     "attention": "load the model with attn_implementation='sdpa'",
     "data-share": "pass the Trainer a smaller data set: train.shuffle(seed).select(range(n))",
     "trim-windows": "tokenize with a shorter max_length and keep the windows that hold the answer",
@@ -268,3 +274,21 @@ def prepare(model: Any, levers: Iterable[str]) -> Any:
         if name in pulled:
             model = pull(model, dict(pulled[name].settings))
     return model
+
+
+@contextmanager
+def keep_memory() -> Iterator[None]:
+    """Within the block, memory that is freed stays with this process: the lever `keep-memory`, around your training.
+
+        with lowcarb.levers.keep_memory():
+            trainer.train()
+
+    For trainings on a processor, on 64-bit Linux with glibc; on a GPU it changes nothing. It is taken back at the end.
+
+    Raises:
+        SettingError: memory is not managed by glibc's malloc.
+    """
+    from lowcarb.lab.heap import memory_kept  # noqa: PLC0415  # nothing heavy, but of use to few
+
+    with memory_kept():
+        yield

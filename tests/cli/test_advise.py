@@ -169,7 +169,7 @@ def test_results_of_another_study_stand_beside_the_claim(document, book, tmp_pat
 
     kinds = [one["kind"] for one in advised(document(file))["bf16"]["evidence"]]
 
-    assert kinds == ["published", "measured here"]
+    assert kinds == ["assumed", "measured here"]
 
 
 HF = {
@@ -280,6 +280,24 @@ def test_another_site_prices_it_anew(document, book):
 
     assert document("hf", "--site", "fra")["subject"]["site"] == "fra"
     assert document("hf")["subject"]["site"] == "pol"
+
+
+def test_where_nobody_said_where_it_runs_one_place_is_named_and_nothing_is_sure(document, book):
+    entry(book, "hf", 100.0, notes=HF, site=site_as_dict(CATALOGUE.unknown_site()))
+
+    (place,) = (one for one in document("hf")["advice"] if one["of"] == "carbon")
+    assert place["saving"]["low"] == 0.0 < place["saving"]["mid"]
+
+
+def test_the_levers_that_are_put_together_are_named_and_what_did_not_hold_here_too(lowcarb, book, path):
+    trials(book, {"": [(100.0, 50.0)] * 3, "bf16": [(150.0, 50.0), (151.0, 50.1), (150.0, 50.1)]})
+
+    code, out, err = lowcarb("s", "--ledger", path)
+
+    assert code == 0, err
+    shown = " ".join(out.split())
+    assert "Not advised" in shown
+    assert " + " in shown[: shown.index("not measured together")].rsplit("try:", 1)[1]
 
 
 def test_the_limit_on_quality_is_kept(document, book):

@@ -120,3 +120,30 @@ def test_a_page_without_footprints_is_refused(lowcarb, tmp_path):
     code, _, err = lowcarb("models", "--page", str(tmp_path / "page.md"))
     assert code == 2
     assert "--footprint" in err
+
+
+def test_an_entry_is_told_in_units_that_people_read(lowcarb):
+    out = lowcarb("devices", "t4")[1]
+    lines = {line.split("  ")[0]: line for line in out.splitlines()}
+    assert lines["memory"].endswith("16 GB")
+    assert lines["bandwidth"].endswith("320 GB/s")
+    assert "4 (3 to 6) years, assumed" in lines["lifetime"]
+    assert "fp32 8.141, fp16 65 TFLOP/s" in lines["peak"]
+    assert "e+" not in out
+
+
+def test_what_is_unknown_has_no_unit(lowcarb):
+    assert "price                    unknown" in lowcarb("sites", "fra")[1]
+
+
+def test_processors_can_be_listed_as_the_message_says(lowcarb):
+    code, out, _ = lowcarb("cpus", "--json")
+    assert code == 0
+    assert len(json.loads(out)["cpus"]) == len(set(Catalogue.load().cpu_names()))
+
+
+def test_a_part_of_a_name_leads_to_the_whole(lowcarb):
+    code, _, said = lowcarb("cpus", "8275CL")
+    assert code == 2
+    assert "did you mean" in said
+    assert "8275cl" in said.lower()

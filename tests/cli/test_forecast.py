@@ -381,3 +381,23 @@ def test_a_run_on_one_device_is_projected_onto_another(document, tmp_path):
     assert here["footprint"]["duration_s"]["mid"] == pytest.approx(1e12 / 10_000, rel=0.1)
     assert here["footprint"]["duration_s"]["mid"] > there["footprint"]["duration_s"]["mid"]
     assert there["energy_ratio_to_first"]["low"] < there["energy_ratio_to_first"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--model", "bert-base-cased", "--task", "squad", "--examples", "0"], "examples"),
+        (["--model", "bert-base-cased", "--task", "squad", "--epochs", "0"], "epochs"),
+        (["--model", "bert-base-cased", "--task", "squad", "--batch-size", "0"], "batch-size"),
+        (["--model", "bert-base-cased", "--task", "squad", "--length", "0"], "length"),
+        (["--params", "7e9", "--tokens", "1e12", "--epochs", "3"], "epochs"),
+        (["--params", "7e9", "--tokens", "1e12", "--pue", "nan"], "pue"),
+        (["--params", "7e9", "--tokens", "1e12", "--intensity", "inf"], "intensity"),
+        (["--params", "7e9", "--tokens", "1e12", "--requests", "1e6", "--output-tokens", "nan"], "output-tokens"),
+    ],
+)
+def test_a_zero_or_no_number_is_refused_by_name_and_never_replaced(lowcarb, options, name):
+    code, _, err = lowcarb("forecast", "--device", "t4", *options)
+
+    assert code == 2
+    assert name in err

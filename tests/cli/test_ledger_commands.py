@@ -6,6 +6,8 @@ import csv
 import importlib.util
 import io
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -209,3 +211,106 @@ def test_vacuum_leaves_the_runs(cli, imported, tmp_path):
 
     assert cli("vacuum")[0] == 0
     assert len(json.loads(cli("list", "--json")[1])["runs"]) == 3
+
+
+def test_a_beginning_that_fits_several_runs_is_refused_and_names_them(cli, imported):
+    beginnings = {id_[:1] for id_ in imported.values()}
+    shared = next((one for one in beginnings if sum(id_.startswith(one) for id_ in imported.values()) > 1), None)
+    everything = cli("show", "")
+    assert everything[0] == 2
+    assert "beginning" in everything[2]
+    if shared is not None:
+        code, _, said = cli("show", shared)
+        assert (code, "more of one id" in said) == (2, True)
+
+
+def test_an_ambiguous_beginning_tags_nothing(cli, tmp_path):
+    book = open_ledger(tmp_path / "ledger.db")
+    for attempt in ("aa11", "aa22"):
+        book.begin(attempt_id=attempt, key=attempt, kind="track", name=attempt, study=None, started_ns=1)
+        book.finish(attempt, status="done", ended_ns=2, document={})
+    book.close()
+
+    code, _, said = cli("tag", "aa", "project=x")
+
+    assert code == 2
+    assert "aa11" in said
+    assert "aa22" in said
+    assert json.loads(cli("list", "--json", "--tag", "project=x")[1])["runs"] == []
+
+
+def test_show_tells_what_a_run_came_to_with_intervals_and_basis(cli, imported):
+    code, out, _ = cli("show", imported["summaries"])
+
+    assert code == 0
+    for word in ("energy ", "carbon ", "measured ", "site ", "of the energy"):
+        assert word in out
+
+
+def test_an_unknown_run_exits_2_in_every_command(cli, imported):
+    known = imported["summaries"]
+    calls = (("show", "nope"), ("tag", "nope", "a=b"), ("compare", known, "nope"))
+    assert [cli(*words)[0] for words in calls] == [2, 2, 2]
+
+
+def test_the_total_of_a_page_does_not_pass_for_that_of_all(cli, imported):
+    assert "in all, each joule once" in cli("list")[1]
+    page = cli("list", "--limit", "2")[1]
+    assert "these 2 of more, each joule once" in page
+    assert "in all" not in page
+
+
+@pytest.mark.parametrize("filters", [["--status", "finished"], ["--since", "1d", "--until", "7d"]])
+def test_a_filter_that_nothing_can_pass_is_refused(cli, imported, filters):
+    code, _, said = cli("list", *filters)
+
+    assert code == 2
+    assert filters[0].strip("-") in said
+
+
+def test_an_empty_answer_says_so(cli, imported):
+    assert "no run fits" in cli("list", "--text", "nothing is called this")[2]
+
+
+def test_a_tag_that_is_not_there_cannot_be_taken_away(cli, imported):
+    code, _, said = cli("tag", imported["summaries"], "--remove", "projct")
+
+    assert code == 2
+    assert "projct" in said
+
+
+@pytest.mark.parametrize("content", [b"root:x:0:0\n", b"name,value\n" + b"a,1\n" * 500])
+@pytest.mark.parametrize("words", [["list"], ["vacuum"], ["import", "emissions.csv"]])
+def test_a_file_that_is_no_ledger_is_left_where_it_is(capsys, tmp_path, monkeypatch, content, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "emissions.csv").write_text(files.emissions({}))
+    mine = tmp_path / "results.csv"
+    mine.write_bytes(content)
+
+    code = run(["ledger", *words, "--ledger", str(mine)])
+
+    assert code == 1
+    assert "left as it is" in capsys.readouterr().err
+    assert mine.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["emissions.csv", "results.csv"]
+
+
+def test_another_programs_database_is_left_where_it_is(capsys, tmp_path):
+    other = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(other)) as connection, connection:
+        connection.execute("CREATE TABLE runs (run_uuid TEXT)")
+    before = other.read_bytes()
+
+    assert run(["ledger", "list", "--ledger", str(other)]) == 1
+    assert "another program's database" in capsys.readouterr().err
+    assert other.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+@pytest.mark.parametrize("words", [["list"], ["show", "aa"], ["tag", "aa"], ["reprice"], ["vacuum"]])
+def test_what_only_reads_makes_no_ledger_of_a_misspelt_path(capsys, tmp_path, words):
+    code = run(["ledger", *words, "--ledger", str(tmp_path / "legder.db")])
+
+    assert code == 2
+    assert "a ledger that is there" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from lowcarb.catalogue import Catalogue
 from lowcarb.cli.app import run as command
 from lowcarb.ledger import open_ledger
-from lowcarb.report.exports import EXPORTS
+from lowcarb.report.exports import EXPORTS, account_of
 
 _path = Path(__file__).parents[1] / "report" / "export_ledgers.py"
 _spec = importlib.util.spec_from_file_location("export_ledgers", _path)
 made = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(made)
-
-OURS = ("model-card", "sci", "ghg", "neurips", "latex", "bibtex")
+CATALOGUE = Catalogue.load()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def report(book, capsys):
     return call
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", EXPORTS)
 @pytest.mark.parametrize("subject", ["mine", "finetune"])
 def test_each_form_of_a_study_and_of_a_run(report, name, subject):
     code, out, err = report(subject, "--format", name, "--site", "fra")
@@ -202,15 +202,55 @@ def test_a_folder_that_cannot_be_written_is_said(report, tmp_path):
     assert 2 == report("mine", "--format", "sci", "-o", str(folder / "a.json"))[0]
 
 
-@pytest.mark.parametrize("name", OURS)
-@pytest.mark.parametrize("hostile", made.HOSTILE)
-def test_hostile_names_come_out_as_text_that_can_be_stored(tmp_path, capsys, name, hostile):
-    path = tmp_path / "ledger.db"
-    ledger = open_ledger(path)
-    _, run = made.one_run(hostile, ledger)
-    ledger.close()
+WORST = "".join(name for name in made.HOSTILE if len(name) < 1000)
+"""All hostile names in one."""
 
-    code = command(["report", run, "--format", name, "-o", str(tmp_path / "out"), "--ledger", str(path)])
+
+@pytest.fixture(scope="module")
+def hostile_book(tmp_path_factory):
+    """A ledger with a run of the worst name, and a study with it as its question; its path and the run's id."""
+    path = tmp_path_factory.mktemp("hostile") / "ledger.db"
+    ledger = open_ledger(path)
+    _, run = made.one_run(WORST, ledger, notes={"model": WORST, "framework": WORST})
+    made.a_study("hostile", ledger, question=WORST)
+    ledger.close()
+    return path, run
+
+
+@pytest.mark.parametrize("subject", ["run", "study"])
+@pytest.mark.parametrize("name", [*EXPORTS, "html", "md", "json"])
+def test_hostile_names_come_out_as_text_that_can_be_stored(hostile_book, tmp_path, capsys, name, subject):
+    path, run = hostile_book
+    asked, out = run if subject == "run" else "hostile", tmp_path / "out"
+
+    code = command(["report", asked, "--format", name, "-o", str(out), "--ledger", str(path)])
 
     assert 0 == code, capsys.readouterr().err
-    assert (tmp_path / "out").read_bytes().decode("utf-8")
+    text = out.read_bytes().decode("utf-8")
+    assert "\0" not in text
+    if name in ("sci", "ghg", "boamps", "cyclonedx", "spdx", "json"):
+        json.loads(text)
+    elif name in ("model-card", "eu-ai-act", "html", "md"):
+        assert "<script>alert(1)" not in text.partition("```json")[0]
+    else:
+        assert "\\input{/etc" not in text
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_each_hostile_name_alone_goes_through_every_export(name):
+    for hostile in made.HOSTILE:
+        ledger, run = made.one_run(hostile, notes={"model": hostile, "framework": hostile})
+        text = EXPORTS[name].render(account_of(ledger, run, CATALOGUE))
+
+        assert "\0" not in text
+        assert text.encode("utf-8")
+
+
+def test_a_name_that_several_runs_may_have_is_answered_with_their_ids(tmp_path, capsys):
+    path = tmp_path / "ledger.db"
+    ledger = open_ledger(path)
+    run = made.enter(ledger, "summaries", made.document({"train": made.energy(cpu_j=1.0)}), key="another key")
+    ledger.close()
+
+    assert 2 == command(["report", "summaries", "--format", "sci", "--ledger", str(path)])
+    assert f"{run[:12]} (named 'summaries')" in " ".join(capsys.readouterr().err.split())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
@@ -75,6 +78,9 @@ def test_a_budget_ends_the_command_with_exit_code_4(lowcarb):
         (("--attribution", "all"), "attribution"),
         (("--site", "frannce"), "site"),
         (("--ledger", "mysql://x"), "ledger"),
+        (("--forecast", "/missing.json"), "forecast"),
+        (("--forecast", "/dev/null"), "forecast"),
+        (("--prometheus", "99999"), "prometheus"),
     ],
 )
 def test_a_bad_setting_is_one_error_before_the_command_runs(lowcarb, tmp_path, options, named):
@@ -83,6 +89,70 @@ def test_a_bad_setting_is_one_error_before_the_command_runs(lowcarb, tmp_path, o
     assert (done.returncode, done.stdout) == (2, "")
     assert named in done.stderr
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_port_in_use_is_one_error_before_the_command_runs(lowcarb, tmp_path):
+    pytest.importorskip("prometheus_client", reason="the prometheus extra is not installed")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = lowcarb("track", "--prometheus", str(port), "--", "touch", str(tmp_path / "ran"))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    (said,) = done.stderr.splitlines()
+    assert f"prometheus = {port}" in said
+    assert "in use" in said
+    assert not (tmp_path / "ran").exists()
+
+
+SCRAPE = """
+import sys, time, urllib.request
+until_s = time.monotonic() + 50.0
+while time.monotonic() < until_s:
+    page = urllib.request.urlopen(sys.argv[1]).read().decode()
+    if "lowcarb_run_info{" in page:
+        break
+    time.sleep(0.2)
+print(page)
+"""
+
+
+def test_live_metrics_are_scraped_while_the_command_runs_and_gone_afterwards(lowcarb):
+    client = pytest.importorskip("prometheus_client.parser", reason="the prometheus extra is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/metrics"
+    done = lowcarb("track", "--prometheus", str(port), "--site", "fra", "--", sys.executable, "-c", SCRAPE, address)
+    families = {family.name: family for family in client.text_string_to_metric_families(done.stdout)}
+    (energy_j,) = [sample.value for sample in families["lowcarb_energy_joules"].samples]
+    (run,) = [sample.labels["run_id"] for sample in families["lowcarb_run_info"].samples]
+
+    assert done.returncode == 0
+    assert address in done.stderr
+    assert energy_j > 0
+    assert run in done.stderr
+    with pytest.raises(URLError):
+        urlopen(address)
+
+
+def test_a_forecast_is_held_against_the_outcome_by_terminal_document_and_report(lowcarb, tmp_path):
+    options = ("--params", "1e6", "--tokens", "1e6", "--device", "t4", "--site", "fra")
+    path = tmp_path / "f.json"
+    path.write_text(lowcarb("forecast", *options, "--json").stdout, encoding="utf-8")
+    (scenario,) = json.loads(path.read_text(encoding="utf-8"))["scenarios"]
+    done = lowcarb("track", "--forecast", str(path), "--json", "--", "sleep", "0.2")
+    run = json.loads(done.stdout)
+    (listed,) = json.loads(lowcarb("ledger", "list", "--json").stdout)["runs"]
+    said = lowcarb("track", "--forecast", str(path), "--", "sleep", "0.1").stderr
+
+    assert run["forecast"] == scenario["footprint"]
+    assert "Energy: forecast" in said
+    assert "the interval" in said
+    page = lowcarb("report", listed["id"], "--format", "md").stdout
+    assert "Energy: forecast" in page
+    assert "came out" in page
 
 
 def test_it_works_where_nothing_is_set(tmp_path):

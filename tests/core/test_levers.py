@@ -15,7 +15,7 @@ from lowcarb.core.levers import LEVERS, Able, Pulled, clash, parse_pulled, pull
 from lowcarb.core.trial import Arm, DataChoice, Inference, ModelChoice, Recipe, Shape, TokenizerChoice, Trial
 from lowcarb.errors import SettingError
 
-ALL = Able(frozenset({"fp32", "bf16", "fp16", "fp8"}), gpu=True, power_limit=True)
+ALL = Able(frozenset({"fp32", "bf16", "fp16", "fp8"}), gpu=True, power_limit=True, keep_memory=True)
 BARE = Able(frozenset({"fp32"}), compile=False, adapters=False)
 MODEL = ModelChoice("bert", "bert", "embedded:minilm")
 NATIVE = TokenizerChoice("native")
@@ -65,8 +65,9 @@ def attempt(stack, of=None):
 def test_the_library_has_what_was_promised():
     wanted = (
         "grouped-padding packing trim-windows bf16 fp16 fp8 fused-optimizer checkpointing batch accumulation "
-        "learning-rate schedule fewer-epochs early-stopping no-dropout freeze-embeddings freeze-layers lora "
-        "fewer-layers distill data-share smaller-vocabulary compile attention workers power-cap clock-lock "
+        "learning-rate schedule fewer-epochs early-stopping stop-by-gain keep-memory no-dropout "
+        "freeze-embeddings freeze-layers lora fewer-layers "
+        "distill data-share smaller-vocabulary compile attention workers power-cap clock-lock "
         "other-device greener-site greener-hour"
     )
     elsewhere = {"workers", "other-device", "greener-site", "greener-hour"}
@@ -128,6 +129,7 @@ CHANGES = {
     "accumulation": {"accumulation"}, "learning-rate": {"learning_rate"}, "schedule": {"schedule", "warmup"},
     "fewer-epochs": {"epochs"}, "early-stopping": {"patience"}, "no-dropout": {"dropout"},
     "freeze-embeddings": {"frozen_embeddings"}, "freeze-layers": {"frozen_layers"}, "lora": {"lora_rank"},
+    "stop-by-gain": {"least_gain"}, "keep-memory": {"keep_memory"},
     "fewer-layers": set(), "distill": {"teacher"}, "data-share": {"data_share", "selection"},
     "smaller-vocabulary": set(), "compile": {"compile"}, "attention": {"attention"}, "power-cap": set(),
     "clock-lock": set(),

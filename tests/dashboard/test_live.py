@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -48,6 +49,7 @@ def looking(monkeypatch):
 
 
 COMMAND = ("-m", "lowcarb", "track", "--name", "<i>at work", "--interval", "0.2", "--no-hook", "--", "sleep", "600")
+LOWCARB_TRACK = (sys.executable, "-m", "lowcarb", "track", "--name", "budgeted")
 TRAINING = """
 import time, lowcarb
 with lowcarb.track("training", interval_s=0.2) as run:
@@ -104,6 +106,51 @@ def test_a_run_at_work_is_seen_and_a_killed_one_is_interrupted(looking, tracked)
     assert row["energy_j"] >= before_j
     assert looking.get("/live.json").json()["live"] == []
     assert 'status interrupted">' in looking.get("/").text
+
+
+STEPS = """
+import time, lowcarb
+with lowcarb.track("inside", joins=True) as run:
+    for step in range(100_000):
+        time.sleep(0.02)
+        run.progress((step + 1) / 100_000)
+"""
+
+
+@pytest.fixture
+def forecast(tmp_path):
+    path = tmp_path / "forecast.json"
+    one = {"low": 1.0, "mid": 2e6, "high": 3e6, "basis": "modelled"}
+    figures = {"energy_j": one, "operational_g": one, "duration_s": one, "embodied_g": None, "water_l": None}
+    facts = {"cost": None, "measured_share": 0.0, "scope": "all", "method": "a guess", "sources": []}
+    path.write_text(json.dumps(figures | facts), encoding="utf-8")
+    return str(path)
+
+
+def test_a_command_with_a_budget_and_a_forecast_is_told_with_both(looking, forecast):
+    options = ("--budget", "1 MJ", "--forecast", forecast, "--interval", "0.1")
+    command = (*LOWCARB_TRACK, *options, "--", sys.executable, "-c", STEPS)
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: (found := looking.get("/api/v1/live").json()["live"]) and found[0]["outlook_energy_j"])
+        (one,) = looking.get("/api/v1/live").json()["live"]
+        words = looking.get("/live.json").json()["live"][0]
+        pages = [looking.get(path).text for path in ("/", f"/runs/{one['run']}")]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    assert one["budget"] == {"what": "energy", "limit": 1e6, "unit": "MJ", "spent": one["budget"]["spent"]}
+    assert one["budget"]["spent"] == pytest.approx(one["footprint"]["energy_j"]["mid"])
+    assert one["footprint"]["energy_j"]["mid"] < one["outlook_energy_j"]["mid"]
+    assert one["ends_within_s"][0] <= 0.0 <= one["ends_within_s"][1]
+    assert 0.0 < one["progress"] < 1.0
+    assert one["forecast"]["energy_j"]["mid"] == 2e6
+    assert "in all" in words["budget_end"]
+    for page in pages:
+        assert "Budget of 1 MJ" in page
+        assert "Forecast before it began" in page
+        assert "Energy in all" in page
 
 
 @pytest.mark.parametrize("tracked", [("-c", TRAINING)], indirect=True)

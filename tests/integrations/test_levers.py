@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from lowcarb import levers
 from lowcarb.core.levers import LEVERS
 from lowcarb.errors import SettingError
+from lowcarb.lab.heap import why_not
 
 torch = pytest.importorskip("torch", reason="the hf extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the hf extra is not installed")
@@ -75,6 +78,52 @@ def test_a_real_training_runs_with_them(arguments, model):
     assert all(torch.equal(a, b) for a, b in zip(before, frozen.bert.encoder.layer[1].parameters(), strict=True))
     assert not torch.equal(last, frozen.bert.encoder.layer[2].output.dense.weight)
     assert {0.0} == {m.p for m in frozen.modules() if isinstance(m, torch.nn.Dropout)}
+
+
+EACH = (
+    "bf16", "grouped-padding", "fused-optimizer", "checkpointing", "batch=4", "accumulation=2", "learning-rate=1e-2",
+    "schedule:shape=constant,warmup=0.5", "workers=1", "fewer-epochs=0.25",
+)  # fmt: skip
+
+
+def test_each_lever_that_arguments_can_say_is_tried():
+    # There is no GPU for fp16, and compiling takes a minute: those are tested by what the arguments say.
+    assert levers.ARGUMENTS - {"fp16", "compile"} == {text.partition("=")[0].partition(":")[0] for text in EACH}
+
+
+@pytest.mark.parametrize("lever", EACH)
+def test_a_real_training_runs_with_each_lever(arguments, model, lever):
+    before = model.qa_outputs.weight.detach().clone()
+
+    trainer = trained(model, levers.apply(arguments, [lever]))
+
+    # A quarter of an epoch is two batches of two of the sixteen rows.
+    assert trainer.state.global_step == 2
+    assert not torch.equal(before, model.qa_outputs.weight)
+
+
+def test_levers_are_in_the_training_and_not_in_the_arguments_alone(arguments, model):
+    sizes = []
+
+    def look(module, given, named, output):
+        sizes.append(named["input_ids"].shape[0])
+
+    model.register_forward_hook(look, with_kwargs=True)
+    rate = trained(model, levers.apply(arguments, ["bf16", "batch=4", "accumulation=2", "learning-rate=1e-2",
+                                                   "schedule:shape=constant,warmup=0.0"])).optimizer  # fmt: skip
+
+    assert {4} == set(sizes)
+    assert len(sizes) == 4
+    assert {1e-2} == {group["lr"] for group in rate.param_groups}
+
+
+@pytest.mark.skipif(why_not() is not None, reason="memory is not managed by glibc's malloc here")
+def test_memory_is_kept_around_a_training_of_ones_own(arguments, model):
+    plain = trained(copy.deepcopy(model), arguments).model
+    with levers.keep_memory():
+        kept = trained(model, arguments).model
+
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), kept.parameters(), strict=True))
 
 
 # peft 0.21 asks transformers 5.24 by a name that it has deprecated.

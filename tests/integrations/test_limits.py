@@ -357,3 +357,121 @@ def test_without_nvml_it_is_said(monkeypatch, tmp_path):
 
     assert done.returncode == 1
     assert "NVML does not start" in done.stderr
+
+
+def test_a_lock_may_be_a_share_of_the_highest_clock(cards):
+    code, out, err = cards.run("""
+        with gpu_limits(clock_share=0.5) as limits:
+            print(limits.gpus[0].clock_hz)
+    """)
+
+    assert (code, out) == (0, "990000000.0"), err
+    assert cards.state() == (FULL_MW, 0)
+
+
+TRIAL = """
+    import pynvml, tempfile
+    from lowcarb.core.hardware import Machine
+    from lowcarb.core.trial import *
+    from lowcarb.integrations.trial_limits import may_limit, trial_limits
+    from lowcarb.lab.runner import TorchRunner
+    from lowcarb.lab.study import train_under
+    from lowcarb.ledger.memory import MemoryLedger
+    from lowcarb.sensors.replay import Replay
+    from lowcarb.tracker.track import track
+    model = ModelChoice("bert", "bert", "scratch", shape=Shape(1, 16, 2, 32))
+    recipe = Recipe(batch=4, max_steps=2, length=64, stride=16)
+    data = DataChoice("embedded:jouleqa/train", "embedded:jouleqa/validation", "embedded:jouleqa/adversarial", 8, 2)
+    arm = Arm(model, TokenizerChoice("native"), recipe, Inference(length=64, stride=16), levers=LEVERS)
+    trial = Trial("s", arm, data, "digest", 0, "m", threads=1, levers=LEVERS)
+    pynvml.nvmlInit()
+    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+
+    def look(step):
+        print(step.step, pynvml.nvmlDeviceGetPowerManagementLimit(handle))
+        if FAILS:
+            raise RuntimeError("in the middle")
+
+    tracker = track("t", site="fra", ledger=MemoryLedger(), machine=Machine("m", "M", (), 2, 1e9),
+                    sensors=[Replay.steady(20.0)])
+    with tracker:
+        print(*train_under(trial, TorchRunner(limits=trial_limits), tracker, look))
+    print(pynvml.nvmlDeviceGetPowerManagementLimit(handle))
+"""
+LONG_WAIT_S = 600
+"""PyTorch is loaded, on machines that do other things at the time."""
+
+
+def trained(cards, levers, *, fails=False):
+    """What a real trial of these levers prints: each step with the limit in force, how it ended, and the limit then."""
+    child = cards.start(f"LEVERS, FAILS = {levers!r}, {fails!r}\n" + textwrap.dedent(TRIAL))
+    out, err = child.communicate(timeout=LONG_WAIT_S)
+    assert child.returncode == 0, err
+    return out.strip().splitlines()
+
+
+@pytest.fixture
+def _lab():
+    pytest.importorskip("torch", reason="the lab extra is not installed")
+    pytest.importorskip("transformers", reason="the lab extra is not installed")
+
+
+@pytest.mark.usefixtures("_lab")
+def test_a_trial_with_a_power_cap_trains_under_it_and_takes_it_back(cards):
+    assert ["1 280000", "2 280000", "done None", "400000"] == trained(cards, ("power-cap=0.7",))
+    assert cards.notes() == []
+
+
+@pytest.mark.usefixtures("_lab")
+def test_a_trial_that_fails_takes_its_cap_back(cards):
+    told = trained(cards, ("power-cap=0.7",), fails=True)
+
+    assert ["1 280000", "failed RuntimeError: in the middle", "400000"] == told
+    assert cards.notes() == []
+
+
+@pytest.mark.usefixtures("_lab")
+def test_a_trial_that_may_not_be_capped_does_not_train(cards):
+    (cards.folder / "denied").touch()
+
+    ended, after = trained(cards, ("power-cap=0.7",))
+    assert ended.startswith("failed SensorUnavailable")
+    assert "sudo nvidia-smi" in ended
+    assert after == "400000"
+
+
+def test_a_lever_of_a_trial_locks_the_clock_and_others_ask_for_nothing(cards):
+    code, out, err = cards.run("""
+        from lowcarb.integrations.trial_limits import trial_limits
+        state = lambda: open(os.environ["LIMITS"]).read().split()[1] if os.path.exists(os.environ["LIMITS"]) else "0"
+        with trial_limits(["bf16", "clock-lock=0.8"]):
+            print(state())
+        with trial_limits(["bf16"]):
+            print(state())
+    """, LIMITS=str(cards.folder / "limits.0"))  # fmt: skip
+
+    assert (code, out.split()) == (0, ["1584", "0"]), err
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_whether_limits_may_be_set_is_found_out_without_changing_any(cards, denied):
+    (cards.folder / "limits.0").write_text("300000 0\n")
+    if denied:
+        (cards.folder / "denied").touch()
+
+    code, out, err = cards.run("from lowcarb.integrations.trial_limits import may_limit; print(may_limit())")
+
+    assert (code, out) == (0, str(not denied)), err
+    assert cards.state() == (300_000, 0)
+
+
+def test_without_a_driver_no_limit_may_be_set(monkeypatch):
+    from lowcarb.integrations import limit_cards  # noqa: PLC0415
+    from lowcarb.integrations.trial_limits import may_limit  # noqa: PLC0415
+
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(limit_cards, "import_module", absent)
+
+    assert not may_limit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -10,7 +11,12 @@ from lowcarb.tracker.track import track
 
 sdk = pytest.importorskip("opentelemetry.sdk.metrics", reason="the otel extra is not installed")
 
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: E402  # after the check
+from opentelemetry.sdk.metrics.export import (  # noqa: E402  # after the check
+    InMemoryMetricReader,
+    MetricExporter,
+    MetricExportResult,
+    PeriodicExportingMetricReader,
+)
 
 from lowcarb.integrations.opentelemetry import export  # noqa: E402  # after the check
 
@@ -44,6 +50,32 @@ def test_instruments_follow_the_conventions(settings):
     assert energy.value == pytest.approx(figures.footprint.energy_j.mid)
     assert power.value == pytest.approx(50.0, rel=0.01)
     assert "hw.host.energy" not in found
+
+
+def test_an_exporter_that_hangs_does_not_hold_up_our_end(settings):
+    asked, let_go = threading.Event(), threading.Event()
+
+    class Hanging(MetricExporter):
+        def export(self, metrics_data, timeout_millis=10_000, **named):
+            asked.set()
+            let_go.wait(60.0)
+            return MetricExportResult.SUCCESS
+
+        def force_flush(self, timeout_millis=10_000):
+            return True
+
+        def shutdown(self, timeout_millis=30_000, **named):
+            pass
+
+    reader = PeriodicExportingMetricReader(Hanging(), export_interval_millis=50)
+    provider, live, _ = exported(reader, settings)
+
+    assert asked.wait(30.0)
+    # It gives the time that is left of the second.
+    assert live.stop(30.0) > 15.0
+    provider.shutdown(timeout_millis=100)
+    assert not let_go.is_set()
+    let_go.set()
 
 
 def test_names_and_labels_in_prometheus_are_those_of_the_direct_exporter(settings):

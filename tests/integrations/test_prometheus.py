@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from urllib.request import urlopen
@@ -16,7 +17,8 @@ from lowcarb.tracker.track import track
 
 client = pytest.importorskip("prometheus_client", reason="the prometheus extra is not installed")
 
-from lowcarb.integrations.prometheus import LowcarbCollector, serve, textfile  # noqa: E402  # after the check
+from lowcarb.integrations.live import STOP_S  # noqa: E402  # after the check
+from lowcarb.integrations.prometheus import LowcarbCollector, push, serve, textfile  # noqa: E402  # after the check
 
 EVERY_S = 3600.0
 """So long that only the tests look."""
@@ -175,6 +177,40 @@ def test_a_port_that_is_taken_does_not_stop_the_training(settings):
     second.close()
 
     assert second.live.guard.faults()
+    assert "done" == run.status
+
+
+def test_a_port_that_is_taken_is_refused_where_nothing_has_begun():
+    first = serve(0)
+    with pytest.raises(SettingError, match="in use"):
+        serve(first.port, strict=True)
+    first.close()
+
+
+@pytest.fixture
+def silent_port():
+    """A server that takes connections, and never answers."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(20)
+        yield silent.getsockname()[1]
+
+
+def test_a_gateway_that_hangs_holds_up_the_end_for_a_second_and_what_was_dropped_is_said(settings, silent_port):
+    exporter = push(f"127.0.0.1:{silent_port}", every_s=EVERY_S)
+    others = [exporter.live.tell(f"hanging {number}", lambda _: time.sleep(20.0)) for number in range(3)]
+    with track("work", **settings) as run:
+        exporter.follow(run)
+        work(exporter.live, 0.1)
+        began_s = time.monotonic()
+        exporter.close()
+        took_s = time.monotonic() - began_s
+
+    faults = exporter.live.guard.faults()
+    # All four together, and not one after the other.
+    assert took_s < STOP_S * 4
+    assert [fault for fault in faults if fault.startswith("prometheus push: no answer by the end")]
+    assert len(faults) == 1 + len(others)
     assert "done" == run.status
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import replace
 from functools import cache
 
@@ -15,11 +16,14 @@ from lowcarb.core.trial import Arm, DataChoice, Inference, ModelChoice, Recipe, 
 from lowcarb.errors import SettingError  # noqa: E402
 from lowcarb.lab.data import load_questions  # noqa: E402
 from lowcarb.lab.features import Window, epoch_batches, extractive_windows, packed, padded  # noqa: E402
+from lowcarb.lab.heap import memory_kept, why_not  # noqa: E402
 from lowcarb.lab.looks import Looks, losses_of  # noqa: E402
 from lowcarb.lab.loss import batch_loss, inputs_for, span_logits, window_losses  # noqa: E402
 from lowcarb.lab.models import build_model, encoder_layers  # noqa: E402
+from lowcarb.lab.paste import code  # noqa: E402
 from lowcarb.lab.runner import TorchRunner  # noqa: E402
 from lowcarb.lab.selection import held_out, selected  # noqa: E402
+from lowcarb.lab.support import able_here  # noqa: E402
 from lowcarb.lab.tokenizers import native_tokenizer  # noqa: E402
 from lowcarb.lab.train import train  # noqa: E402
 from lowcarb.ledger.memory import MemoryLedger  # noqa: E402
@@ -49,13 +53,13 @@ def runner():
 def ran(runner, tmp_path):
     """The facts of a trial with a recipe, really trained, metered and scored."""
 
-    def ran(choice=BERT, seed=0, **changes):
+    def ran(choice=BERT, seed=0, levers=(), **changes):
         arm = Arm(
             choice, TokenizerChoice("native"), replace(FAST, **changes),
             Inference(length=96, stride=24, answer_tokens=4),
         )  # fmt: skip
         machine = Machine("m", "M", (), 2, 1e9)
-        trial = Trial("s", arm, DATA, "digest", seed, "m", threads=1)
+        trial = Trial("s", arm, DATA, "digest", seed, "m", threads=1, levers=levers)
         tracker = track(
             "t", site="fra", ledger=MemoryLedger(), home=tmp_path, machine=machine, sensors=[Replay.steady(20.0)]
         )
@@ -302,6 +306,7 @@ REFUSED = [
     (BERT, {"accumulation": 0}, "accumulation"),
     (BERT, {"data_share": 0.0}, "data_share"),
     (BERT, {"patience": 0}, "patience"),
+    (BERT, {"least_gain": 0.0}, "least_gain"),
 ]
 
 
@@ -376,13 +381,95 @@ def test_a_training_that_gains_nothing_stops_early(ran):
     assert training["held_out"] >= 4
 
 
+def test_a_training_stops_where_the_next_joules_are_predicted_to_gain_too_little(ran):
+    # At a rate of zero nothing is learnt, so there is nothing to come; four looks are an epoch, less than 40 steps.
+    training = ran(BERT, max_steps=40, learning_rate=0.0, schedule="constant", least_gain=0.01)["training"]
+
+    assert training["stopped_early"]
+    assert training["metered_steps"] == training["steps"] < 40
+    assert training["held_out"] >= 4
+
+
+def test_a_training_that_learns_is_not_stopped_by_a_gain_that_it_makes():
+    # It learns the very windows that are looked at, so what it gains does not hang on what they have in common.
+    windows = windows_of(BERT, 8)
+    courses = []
+    for least in (0.001, 1e4):
+        recipe = replace(FAST, least_gain=least, learning_rate=5e-3, schedule="constant", dropout=0.0)
+        model = built(BERT, recipe)
+        looks = Looks([padded(windows, 0)], recipe, steps_per_epoch=24)
+        endless = iter(lambda: (padded(windows, 0),), None)
+        done = train(
+            model.model, model.spec, endless, recipe, steps=48, steps_per_epoch=24, on_step=lambda step: None,
+            looks=looks,
+        )  # fmt: skip
+        courses.append((done.steps, done.stopped_early, looks.course))
+
+    (steps, early, course), (few, sooner, _) = courses
+    assert (48, False) == (steps, early)
+    assert (24, True) == (few, sooner)
+    assert course[-1][1] > course[0][1] + 1.0
+    shares = [share for share, _ in course]
+    # Looks cost energy too, so more than a training's worth is spent in the end.
+    assert shares == sorted(set(shares))
+    assert 1.0 < shares[-1] < 1.5
+
+
+@pytest.mark.skipif(why_not() is not None, reason="memory is not managed by glibc's malloc here")
+def test_keeping_memory_changes_not_one_number(ran):
+    recipe = {"padding": "longest", "batch": 8, "dropout": 0.1}
+    plain, kept = ran(**recipe), ran(**recipe, keep_memory=True)
+
+    assert plain == kept
+
+
+@pytest.mark.skipif(why_not() is not None, reason="memory is not managed by glibc's malloc here")
+def test_keeping_memory_leaves_gradients_as_they_are_bit_for_bit():
+    batch = padded(windows_of(BERT, 8), 0)
+
+    def gradients():
+        torch.manual_seed(7)
+        model = built(BERT).model.train()
+        batch_loss(model, None, inputs_for(model, batch, CPU), batch).backward()
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    plain = gradients()
+    with memory_kept():
+        kept = gradients()
+
+    assert plain
+    assert all(torch.equal(a, b) for a, b in zip(plain, kept, strict=True))
+
+
+def test_keeping_memory_is_refused_by_name_where_there_is_no_glibc(ran, monkeypatch):
+    monkeypatch.delattr(os, "confstr")
+
+    with pytest.raises(SettingError, match=r"recipe.keep_memory.*glibc"):
+        ran(keep_memory=True)
+    assert not able_here().keep_memory
+
+
+def test_code_to_take_away_keeps_memory_and_says_when_to_stop():
+    recipe = replace(FAST, keep_memory=True, least_gain=10.0)
+    text = code(Arm(BERT, TokenizerChoice("native"), recipe, Inference()))
+
+    compile(text, "taken away", "exec")
+    assert text.endswith("with lowcarb.levers.keep_memory():\n    trainer.train()\n")
+    assert "gain_to_come(looks) < 10.0" in text
+
+
+def test_limits_that_nobody_sets_are_refused_and_not_left_out(ran):
+    with pytest.raises(SettingError, match="power-cap"):
+        ran(levers=("power-cap=0.7",))
+
+
 def test_after_the_patience_the_weights_of_the_best_look_are_put_back():
     recipe = replace(FAST, patience=2)
     model = built(BERT, recipe)
     model.model.eval()
     batches = [padded(windows_of(BERT, 8), 0)]
     looks = Looks(batches, recipe, steps_per_epoch=1)
-    looks.after(1, 9, model.model, model.spec)
+    looks.after(1, 9, model.model, model.spec, 1e9)
     best = losses_of(model.model, batches, recipe)
 
     for step in (2, 3):
@@ -394,7 +481,7 @@ def test_after_the_patience_the_weights_of_the_best_look_are_put_back():
             for weight in model.model.parameters():
                 if weight.grad is not None:
                     weight.add_(weight.grad, alpha=0.05)
-        looks.after(step, 9, model.model, model.spec)
+        looks.after(step, 9, model.model, model.spec, 1e9 * step)
 
     assert looks.over
     assert (looks.best_step, looks.losses[0]) == (1, min(looks.losses))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,6 @@ def test_wrong_levers_come_all_at_once_with_their_lines(tmp_path):
         ("levers: bf16\n", "list"),
         ("levers: [1]\n", "string"),
         ("levers: [workers]\n", "dataloader_num_workers"),
-        ("levers: [power-cap]\n", "may not be set here"),
         ("levers: [dynamic-padding]\n", "pads less"),
         ("recipe: {precision: fp8}\n", "precision"),
     ],
@@ -182,6 +182,18 @@ def test_what_the_device_cannot_do_is_refused_before_training(tmp_path):
     assert ["levers.bf16", "levers.lora=8"] == [f.where for f in findings if f.check == "lever-refused"]
     assert 2 == len(caught.value.problems)
     assert "line 9, levers.0" in caught.value.problems[0]
+
+
+def test_limits_on_a_gpu_are_pulled_where_they_may_be_set(tmp_path):
+    study = read_study(written(tmp_path, GOOD + "levers: [power-cap]\n"))
+    gpu = Able(frozenset({"fp32"}), gpu=True)
+
+    def refused(able):
+        return [f.where for f in check(study, Facts(able=able)) if f.check == "lever-refused"]
+
+    assert ("power-cap=0.7",) == study.arms[-1].levers
+    assert ["levers.power-cap=0.7"] == refused(gpu) == refused(Able(frozenset({"fp32"}), power_limit=True))
+    assert [] == refused(replace(gpu, power_limit=True))
 
 
 def test_a_lever_against_the_stack_is_a_note_and_its_other_training_no_trap(tmp_path):

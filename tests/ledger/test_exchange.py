@@ -85,6 +85,20 @@ def test_codecarbon_files_of_all_versions_give_the_same_energy_and_carbon(brough
     assert attempt.document["provenance"]["kind"] == "imported"
 
 
+@pytest.mark.parametrize(
+    ("version", "energy_kwh", "emissions_kg"),
+    [("2.3.4", 1.163095603750745e-4, 7.83810127367627e-6), ("3.3.2", 6.302865940602099e-5, 3.5320630444540107e-6)],
+)
+def test_rows_that_codecarbon_itself_wrote(brought, ledger, version, energy_kwh, emissions_kg):
+    header = HEADERS["2.3" if version == "2.3.4" else version]
+    brought(f"{header}\n{files.WRITTEN[version]}\n")
+    [attempt] = attempts(ledger)
+
+    assert (energy_kwh * 3.6e6, emissions_kg * 1e3) == pytest.approx((attempt.energy_j, attempt.operational_g))
+    assert "=cmd|'x'!A0 real" == ledger.runs()[0].name
+    assert (0.0, "fra") == (attempt.document["footprint"]["measured_share"], attempt.document["site"]["id"])
+
+
 def test_what_was_imported_is_read_like_what_was_tracked(brought, ledger):
     brought(emissions({}))
 
@@ -283,6 +297,22 @@ def test_carbontracker_logs_give_the_energy_of_the_epochs_that_were_monitored(le
     assert any("2 of 10 epochs" in fault for fault in document["faults"])
 
 
+def test_a_carbontracker_log_that_names_no_place_has_wide_carbon(ledger, tmp_path):
+    """60 W for 9.35 s are 561 J; × PUE 1.58 × 445 g/kWh = 0.10957 g; its own sum says 0.10964 g, before rounding."""
+    (tmp_path / "a_carbontracker.log").write_text(files.WITHOUT_A_PLACE_LOG)
+    (tmp_path / "a_carbontracker_output.log").write_text(files.WITHOUT_A_PLACE_OUTPUT)
+    take_in(ledger, reader("carbontracker", tmp_path, Settings("UTC")), "logs")
+    [attempt] = attempts(ledger)
+
+    assert 561.0 == pytest.approx(attempt.energy_j)
+    carbon_g = footprint_from_dict(attempt.document["footprint"]).operational_g
+    assert 0.10964 == pytest.approx(carbon_g.mid, rel=2e-3)
+    assert carbon_g.high > 2.0 * carbon_g.low
+    assert "assumed" == carbon_g.basis
+    assert not attempt.document["site"]["declared"]
+    assert any("no place" in fault for fault in attempt.document["faults"])
+
+
 def test_a_carbontracker_sum_alone_has_the_buildings_share_taken_out(ledger, tmp_path):
     path = tmp_path / "7_carbontracker_output.log"
     path.write_text(OUTPUT_LOG)
@@ -419,6 +449,32 @@ def test_hostile_names_are_harmless_in_csv_and_come_back(ledger, name, write):
     assert restored(row["project_name" if write is write_codecarbon else "name"]) == name
     for cell in row.values():
         assert cell == defused(restored(cell))
+
+
+@pytest.mark.parametrize("name", [one for one in HOSTILE if one[0] not in "'\r"])
+def test_hostile_project_names_of_codecarbon_come_in_unchanged(brought, ledger, name):
+    brought(emissions({"project_name": name}))
+
+    assert name.strip() == ledger.runs()[0].name.strip()
+    [row] = csv.DictReader(io.StringIO(written(write_csv, ledger), newline=""))
+    assert row["name"] == defused(restored(row["name"]))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_of_mlflow_runs_come_in_unchanged(ledger, tmp_path, name):
+    run = tmp_path / "mlruns" / "0" / "r1"
+    (run / "metrics").mkdir(parents=True)
+    (tmp_path / "mlruns" / "0" / "meta.yaml").write_text(json.dumps({"name": name, "experiment_id": "0"}))
+    facts = {"run_id": "r1", "run_name": name, "status": 3, "start_time": 1_700_000_000_000,
+             "end_time": 1_700_003_600_000, "lifecycle_stage": "active"}  # fmt: skip
+    (run / "meta.yaml").write_text(json.dumps(facts))
+    (run / "metrics" / "energy_consumed").write_text("1700003600000 0.25 0\n")
+    take_in(ledger, reader("mlflow", tmp_path / "mlruns", Settings("UTC")), "mlruns")
+
+    [found] = ledger.runs()
+    assert name == found.name
+    assert name == ledger.tag(found.id, {})["project"]
+    assert 0.25 * J_PER_KWH == pytest.approx(attempts(ledger)[0].energy_j)
 
 
 def test_codecarbons_header_is_exact_and_its_own_rows_come_back(brought, ledger):

@@ -14,25 +14,18 @@ from lowcarb.report.exports import account_of
 from lowcarb.report.exports.cyclonedx import render_cyclonedx
 
 jsonschema = pytest.importorskip("jsonschema")
-referencing = pytest.importorskip("referencing")
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("export_ledgers", HERE / "export_ledgers.py")
 made = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(made)
+_spec = importlib.util.spec_from_file_location("published", HERE / "published.py")
+published = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(published)
 CATALOGUE = Catalogue.load()
 
 
 def validate(document):
-    files = {path.name: json.loads(path.read_text()) for path in (HERE / "schemas").glob("cdx-*.json")}
-    resources = [(one["$id"], referencing.Resource.from_contents(one)) for one in files.values()]
-    # This copy of the schema refers to its neighbours by the names that they have in the package it came from.
-    base = "http://cyclonedx.org/schema/"
-    resources += [
-        (f"{base}{name}.SNAPSHOT.schema.json", referencing.Resource.from_contents(files[f"cdx-{name}.schema.json"]))
-        for name in ("spdx", "jsf-0.82")
-    ]
-    registry = referencing.Registry().with_resources(resources)
-    jsonschema.Draft7Validator(files["cdx-bom-1.6.schema.json"], registry=registry).validate(document)
+    published.validate("cyclonedx", document)
 
 
 def environment(document):
@@ -69,6 +62,25 @@ def test_the_serial_number_follows_from_the_content():
 
     assert first == again
     assert json.loads(first)["serialNumber"] != json.loads(other)["serialNumber"]
+
+
+def test_the_span_of_two_seeds_is_no_confidence_interval():
+    document = json.loads(render_cyclonedx(account_of(made.a_study(), "mine", CATALOGUE)))
+    metrics = document["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    several = next(one for one in metrics if "bert/native, validation" in one["slice"] and one["type"] == "f1")
+    single = next(one for one in metrics if "distilbert/native, validation" in one["slice"] and one["type"] == "f1")
+
+    assert "confidenceInterval" not in several
+    assert "60 to 61, lowest to highest of 2 seeds" in several["slice"]
+    assert {"lowerBound", "upperBound"} == set(single["confidenceInterval"])
+
+
+def test_the_interval_of_the_carbon_is_told():
+    document = json.loads(render_cyclonedx(account_of(*made.one_run(), CATALOGUE)))
+    told = {one["name"]: one["value"] for one in environment(document)["energyConsumptions"][0]["properties"]}
+
+    # 1.05 to 1.2 kWh × PUE 1.2, which is assumed, × 50 g/kWh
+    assert "6.3e-05 to 7.2e-05 tCO2eq, assumed" == told["lowcarb:carbonInterval"]
 
 
 def test_a_study_is_valid():

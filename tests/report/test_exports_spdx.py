@@ -14,9 +14,14 @@ from lowcarb.ledger.memory import MemoryLedger
 from lowcarb.report.exports import account_of
 from lowcarb.report.exports.spdx import render_spdx
 
-_spec = importlib.util.spec_from_file_location("export_ledgers", Path(__file__).with_name("export_ledgers.py"))
+HERE = Path(__file__).parent
+_spec = importlib.util.spec_from_file_location("export_ledgers", HERE / "export_ledgers.py")
 made = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(made)
+_spec = importlib.util.spec_from_file_location("published", HERE / "published.py")
+published = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(published)
+jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
 CATALOGUE = Catalogue.load()
 
 
@@ -48,6 +53,40 @@ def test_what_is_required_is_there_and_every_reference_leads_somewhere():
     assert all(one["creationInfo"] == one_of(document, "CreationInfo")["@id"] for one in elements)
     root = one_of(document, "SpdxDocument")
     assert set(root["element"]) | set(root["rootElement"]) | {one_of(document, "Annotation")["subject"]} <= ids
+
+
+@pytest.mark.parametrize("account", [made.one_run(), (made.a_study(), "mine")], ids=["run", "study"])
+def test_the_published_schema_takes_it(account):
+    published.validate("spdx", json.loads(render_spdx(account_of(*account, CATALOGUE))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("ai_AIPackage", "ai_energyConsumption", {"type": "ai_EnergyConsumption", "ai_trainingEnergyConsumption": [
+            {"type": "ai_EnergyConsumptionDescription", "ai_energyQuantity": 1.1, "ai_energyUnit": "joule"}]}),
+        ("ai_AIPackage", "builtTime", "2026-01-01 01:00:00"),
+        ("ai_AIPackage", "software_primaryPurpose", "weights"),
+        ("ai_AIPackage", "ai_domain", "question-answering"),
+        ("ai_AIPackage", "carbon", 66.0),
+        ("Annotation", "subject", None),
+        ("CreationInfo", "specVersion", "3"),
+    ],
+)  # fmt: skip
+def test_the_published_schema_refuses_what_is_wrong(kind, field, value):
+    document = json.loads(render_spdx(account_of(*made.one_run(), CATALOGUE)))
+    one_of(document, kind)[field] = value
+
+    with pytest.raises(jsonschema.ValidationError):
+        published.validate("spdx", document)
+
+
+def test_no_conformance_is_claimed_that_needs_facts_of_the_publisher():
+    """SPDX 3.0.1, AI: two licence relationships a package; AIPackage: supplier, version, location, release time."""
+    root = one_of(json.loads(render_spdx(account_of(*made.one_run(), CATALOGUE))), "SpdxDocument")
+
+    assert "ai" not in root["profileConformance"]
+    assert "licence" in root["comment"]
 
 
 def test_the_object_model_takes_it():

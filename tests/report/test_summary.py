@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lowcarb.report.setting import coverage
 from lowcarb.report.summary import contrast_arm, exchange, lead, measured_words, sentence, sentences
 
 
@@ -133,3 +134,13 @@ def test_measured_share_in_words():
     assert measured_words(0.0).startswith("0 % measured, 100 % modelled")
     assert measured_words(0.999) == "over 99 % measured off energy counters, under 1 % modelled"
     assert measured_words(1.0).startswith("100 % measured")
+
+
+def test_how_the_energy_was_got_begins_with_how_most_of_it_was():
+    def phase(method, mid):
+        figures = {"energy_j": {"mid": mid}, "operational_g": {"basis": "assumed"}}
+        return {"footprint": {**figures, "method": method, "scope": "cpu"}}
+
+    facts = coverage({"trials": [{"phases": [phase("a guess", 1.0), phase("metered", 999.0)]}]})
+
+    assert next(fact.value for fact in facts if fact.name == "Got by") == "metered; under 1 % of it: a guess"

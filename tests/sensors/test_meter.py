@@ -142,17 +142,33 @@ def test_a_sensor_that_keeps_hanging_is_named_while_the_run_goes_on(started, unt
     until(lambda: any(fault.startswith("stuck: no answer for more than 1 s") for fault in meter.faults()))
 
 
-def test_a_slow_sensor_is_no_fault_and_no_brake(started, until):
+def test_a_slow_sensor_is_no_fault_and_no_brake(started, until, monkeypatch):
+    # It is about a sensor within the limits, and how long a thread waits for a busy processor is not.
+    for limit in ("meter.LATE_S", "worker.LATE_S", "meter.LAST_READING_S"):
+        monkeypatch.setattr(f"lowcarb.sensors.{limit}", 60.0)
+    quick, slow, over = [], [], threading.Event()
+
+    def quickly(at_s):
+        quick.append(at_s)
+        return [Reading(at_s, "quick", 50.0)]
+
     def slowly(at_s):
-        time.sleep(0.15)
+        time.sleep(0.05)
+        # It answers when the other one was read twice meanwhile, so it never answers where it is waited for.
+        before = len(quick)
+        until(lambda: len(quick) >= before + 2 or over.is_set())
+        slow.append(at_s)
         return [Reading(at_s, "good", 5.0)]
 
-    meter = started([Odd(slowly), Replay.steady(50.0)], interval_s=0.05)
-    until(lambda: sum(reading.channel == "good" for reading in meter.readings) >= 3)
+    other = replace(GOOD, id="quick", device="quick-0")
+    meter = started([Odd(slowly), Odd(quickly, "quick", (other,))], interval_s=0.05)
+    until(lambda: len(slow) >= 3)
+    over.set()
     meter.stop()
 
     assert meter.faults() == ()
-    assert sum(reading.channel != "good" for reading in meter.readings) > 3
+    assert sum(reading.channel == "good" for reading in meter.readings) >= 3
+    assert sum(reading.channel == "quick" for reading in meter.readings) >= 6
 
 
 def test_an_answer_that_comes_too_late_is_dropped_and_the_sensor_is_asked_again(started, clock, until):

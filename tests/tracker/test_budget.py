@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
+from lowcarb.core.budget import Budget, Outlook
+from lowcarb.core.estimate import Estimate
+from lowcarb.core.footprint import Footprint
 from lowcarb.errors import BudgetExceeded, SettingError
+from lowcarb.ledger.memory import MemoryLedger
 from lowcarb.sensors.replay import Replay
 from lowcarb.tracker import command
 from lowcarb.tracker.command import run_command
+from lowcarb.tracker.recover import recover
+from lowcarb.tracker.watch import Watch
+
+ONE = Estimate.exact(1.0)
+SPENT = Footprint(
+    energy_j=ONE, operational_g=ONE, embodied_g=None, water_l=None, cost=None, duration_s=ONE, measured_share=1.0,
+    scope="", method="", sources=(),
+)  # fmt: skip
 
 
 def until(seen, wait_s=5.0):
@@ -86,6 +100,82 @@ def test_the_end_is_forecast_from_progress(make):
     assert len(t.faults()) == 2
 
 
+def notes_of(home, key):
+    """What the journals of a home note under a key, in order."""
+    texts = [path.read_bytes() for path in (home / "journals").rglob("*.jsonl")]
+    # What comes after the last end of a line is being written.
+    lines = [json.loads(line) for text in texts for line in text.split(b"\n")[:-1] if line]
+    return [line["note"][1] for line in lines if "note" in line and line["note"][0] == key]
+
+
+def test_those_who_look_from_outside_are_told_of_budget_and_outlook(make, home, monkeypatch):
+    monkeypatch.setattr("lowcarb.tracker.watch.NEWS_S", 0.0)
+    with make(interval_s=0.05, budget="2 kJ") as t:
+        for step in range(1, 9):
+            time.sleep(0.1)
+            t.progress(step / 16)
+        assert until(lambda: len(notes_of(home, "outlook")) >= 2)
+        (budget,) = notes_of(home, "budget")
+        at_work = [Outlook.from_dict(one) for one in notes_of(home, "outlook")]
+        assert until(lambda: t.outlook().progress == 0.5)
+        last = t.outlook()
+    told = notes_of(home, "outlook")
+
+    assert Budget(**budget) == t.own.budget
+    assert [one.progress for one in at_work] == sorted({one.progress for one in at_work})
+    assert Outlook.from_dict(told[-1]).progress == last.progress == 0.5
+    assert Outlook.from_dict(told[-1]).left_s == last.left_s
+    assert [one["at_s"] for one in told] == sorted(one["at_s"] for one in told)
+
+
+def test_of_a_killed_run_the_last_outlook_is_kept(home):
+    program = """
+import sys, time
+from lowcarb.sensors.replay import Replay
+from lowcarb.tracker.track import track
+with track("victim", key="k", budget="1 kJ", sensors=[Replay.steady(50.0)], interval_s=0.05, home=sys.argv[1]) as t:
+    for step in range(1, 1000):
+        time.sleep(0.02)
+        t.progress(step / 1000)
+"""
+    victim = subprocess.Popen([sys.executable, "-c", program, str(home)])
+    assert until(lambda: notes_of(home, "outlook"), 30.0)
+    victim.kill()
+    victim.wait()
+    ledger = MemoryLedger()
+    (attempt,) = recover(home, ledger)
+
+    assert attempt.status == "interrupted"
+    assert attempt.document["notes"]["budget"] == {"what": "energy", "limit": 1000.0, "unit": "kJ"}
+    assert 0.0 < Outlook.from_dict(attempt.document["notes"]["outlook"]).progress < 1.0
+
+
+@pytest.mark.parametrize("days", [1, 30])
+def test_what_is_written_of_the_outlook_grows_slowly_however_long_the_run(days):
+    looks, length_s, watch = 2000, 86_400.0 * days, Watch(None)
+    written = 0
+    for look in range(1, looks + 1):
+        share = look / looks
+        watch.progress(share)
+        watch.look(replace(SPENT, energy_j=ONE.scale(share), operational_g=ONE.scale(share)), share * length_s)
+        written += watch.news(share * length_s) is not None
+
+    # Each look until half a percent of the time is longer than between two looks, and then by the logarithm.
+    assert 300 < written < 1000
+    assert [watch.news(length_s, last=True) for _ in range(2)][-1] is None
+
+
+def test_an_outlook_without_new_work_is_written_once():
+    watch = Watch(None)
+    now = Estimate.exact(1.0)
+    watch._marks.add(0.4, SPENT, 90.0)
+    watch.outlook = Outlook(now, now, None, now, 0.4)
+
+    assert watch.news(100.0)["at_s"] == 90.0
+    assert watch.news(1000.0) is None
+    assert watch.news(1000.0, last=True) is None
+
+
 SLEEPS = "import time; time.sleep(30)"
 SAVES = """
 import signal, sys, time
@@ -114,7 +204,7 @@ def run(machine, site, ledger, home):
     def run(*argv):
         return run_command(
             argv, machine=machine, site=site, ledger=ledger, home=home, interval_s=0.05,
-            sensors=[Replay.steady(50.0)], budget="20 J",
+            sensors=[Replay.steady(50.0)], budget="100 J",
         )  # fmt: skip
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from dataclasses import replace
 
 import pytest
 
+from lowcarb.catalogue import Catalogue
 from lowcarb.ledger import open_ledger
 from lowcarb.ledger.memory import MemoryLedger
+from lowcarb.report.run import render_run_html, run_document
 from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.journal import Header, Journal
 from lowcarb.tracker.process import is_alive, this_process
@@ -48,6 +51,17 @@ def end_victim(victim, sent=signal.SIGKILL):
     victim.wait(10)
     victim.stdout.close()
     return ended_s
+
+
+def kill_one(home):
+    """A run that was killed after some readings were on disk, as its journal tells of it."""
+    victim = start_victim(home)
+    (path,) = (home / "journals").glob("*.jsonl")
+    end_s = time.monotonic() + 30.0
+    while read_journal(path).count < 3 and time.monotonic() < end_s:
+        time.sleep(0.05)
+    end_victim(victim)
+    return read_journal(path), path
 
 
 @pytest.fixture
@@ -86,6 +100,49 @@ def test_a_killed_run_is_recovered_with_its_energy_up_to_the_last_reading(home):
     assert document["cpu_s"] > 0
     assert any("cut off" in fault for fault in document["faults"])
     assert attempt.ended_ns - attempt.started_ns == pytest.approx(document["wall_s"] * 1e9, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+def test_the_readings_of_a_killed_run_are_in_the_ledger_once(home, kind):
+    record, path = kill_one(home)
+    ledger = open_ledger(home / "ledger.db") if kind == "sqlite" else MemoryLedger()
+    (attempt,) = recover(home, ledger)
+    kept = ledger.readings(attempt.id)
+
+    assert len(kept) == record.count >= 3
+    assert {channel for channel, _, _ in kept} == {channel.id for channel in record.header.channels}
+    assert {value for _, _, value in kept} == {50.0}
+    between = [(late - early) * 1e-9 for (_, early, _), (_, late, _) in itertools.pairwise(kept)]
+    assert between == pytest.approx([b.at_s - a.at_s for a, b in itertools.pairwise(record.readings)], abs=1e-6)
+    assert all(attempt.started_ns - 1e9 <= at_ns <= attempt.ended_ns + 1e9 for _, at_ns, _ in kept)
+    # The journal came back, as where the process that took it in was killed before it put it away.
+    (done,) = (home / "journals" / "done").iterdir()
+    done.rename(path)
+    assert recover(home, ledger) == []
+    assert ledger.readings(attempt.id) == kept
+
+
+def test_a_long_run_leaves_its_readings_in_its_journal(home, monkeypatch):
+    monkeypatch.setattr("lowcarb.tracker.recover.MOST_READINGS", 1)
+    kill_one(home)
+    ledger = MemoryLedger()
+    (attempt,) = recover(home, ledger)
+
+    assert attempt.document["power"]
+    assert ledger.readings(attempt.id) == []
+
+
+def test_the_report_of_a_killed_run_has_its_power_over_time(home):
+    kill_one(home)
+    ledger = open_ledger(home / "ledger.db")
+    (attempt,) = recover(home, ledger)
+    document = run_document(ledger, ledger.run("k"), Catalogue.load())
+    (trace,) = document["power"]
+    watts = [one for one in trace["power_w"] if one is not None]
+
+    assert watts == pytest.approx([50.0] * len(watts), rel=0.01)
+    assert sum(watts) * trace["step_ns"] * 1e-9 == pytest.approx(attempt.energy_j, rel=0.05)
+    assert "Power over time" in render_run_html(document)
 
 
 def test_recovering_twice_changes_nothing(home, journal_of, ledger):

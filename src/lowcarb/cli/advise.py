@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Annotated, Any
 
 import typer
@@ -210,12 +210,19 @@ def _others(subject: Subject, catalogue: Catalogue) -> Iterable[Advice]:
         if subject.kind == "study"
         else (f"lowcarb advise {subject.id} --site {{site}}; then run it there")
     )
-    yield from site_advice(here, places, cost, shown)
+    found = site_advice(here, places, cost, shown)
+    yield from found if here.declared else map(_place_unsure, found[:1])
     if subject.job is not None:
         job, device, watts = subject.job
         shown = f"lowcarb forecast --run {subject.id} --device {{device}}"
         cards = [one for one in catalogue.devices() if one.kind == "gpu"]
         yield from device_advice(job, device, cards, shown, watts=watts)
+
+
+def _place_unsure(one: Advice) -> Advice:
+    """Of a run that may be in the greenest place already: nothing is sure to be saved."""
+    saving = Estimate(min(0.0, one.saving.low), one.saving.mid, one.saving.high, "assumed")
+    return replace(one, saving=saving)
 
 
 # For people.
@@ -241,11 +248,24 @@ def _tell(
         _tell_one(number, one)
     whole = together(advice, limits)
     if whole is not None:
-        out().print(f"\ntogether {_share(whole.saving)} of its energy: {whole.how_combined}", markup=False)
-    if len(advice) > MOST_SHOWN or against:
-        more = max(0, len(advice) - MOST_SHOWN)
-        out().print(f"\n{more} more, and {len(against)} not advised: `--json` lists them with why", markup=False)
+        named = " + ".join(whole.levers)
+        out().print(f"\n{named}: {_share(whole.saving)} of its energy, {whole.how_combined}", markup=False)
+    _tell_rest(advice[MOST_SHOWN:], against)
     sys.stdout.flush()
+
+
+MEASURED_HERE = "measured here"
+
+
+def _tell_rest(more: tuple[Advice, ...], against: tuple[NotAdvised, ...]) -> None:
+    """What is not shown above: by name what was tried here and did not hold, else in numbers."""
+    tried = [one for one in against if one.why.startswith(MEASURED_HERE)]
+    if tried:
+        show("Not advised", ("what", "why"), [(one.title, one.why) for one in tried])
+    counts = ((len(more), "more"), (len(against) - len(tried), "not advised, by claims or for what the run is"))
+    told = ", ".join(f"{count} {what}" for count, what in counts if count)
+    if told:
+        out().print(f"\n{told}: `--json` lists them with why", markup=False)
 
 
 def _tell_one(number: int, one: Advice) -> None:

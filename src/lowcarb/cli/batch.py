@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lowcarb.core.forecast import Forecast, Scenario, device_count, forecast_run
 from lowcarb.core.site import Site
 from lowcarb.core.spread import of_estimate, spread_around
 from lowcarb.core.units import G_PER_KG, J_PER_KWH, S_PER_HOUR
-from lowcarb.errors import CatalogueError
+from lowcarb.errors import CatalogueError, SettingError
 
 SCENARIO_COLUMNS = (
     "params", "active_params", "tokens", "layers", "width", "length", "family", "precision", "device", "count", "site",
@@ -176,8 +177,11 @@ def given(site: Site, intensity_g_per_kwh: float | None, pue: float | None) -> S
     """A site with figures that the user states in place of the catalogue's.
 
     Raises:
-        SettingError: a negative intensity or a PUE below 1.
+        SettingError: a negative intensity, a PUE below 1, or no finite number.
     """
+    for name, value in (("intensity_g_per_kwh", intensity_g_per_kwh), ("pue", pue)):
+        if value is not None and not isfinite(value):
+            raise SettingError(name, value, "a finite number")
     stated: dict[str, Any] = {}
     if intensity_g_per_kwh is not None:
         stated["intensity_g_per_kwh"] = Estimate.exact(intensity_g_per_kwh, "catalogue")

@@ -13,12 +13,12 @@ from lowcarb.catalogue import Catalogue, Cpu, Published
 from lowcarb.cli.console import Json, emit, out, say, show
 from lowcarb.core.documents import plain
 from lowcarb.core.estimate import Estimate
-from lowcarb.core.units import BYTES_PER_GB, FLOP_PER_TFLOP, J_PER_KWH, KILO, MEGA
+from lowcarb.core.units import BYTES_PER_GB, FLOP_PER_TFLOP, GIGA, J_PER_KWH, KILO, MEGA, S_PER_YEAR
 from lowcarb.errors import CatalogueError, SettingError
 
 app = typer.Typer(help="Look a figure up, with its source.", no_args_is_help=True)
 
-Id = Annotated[str | None, typer.Argument(help="One entry, by id or usual name. Default: all.")]
+Id = Annotated[str | None, typer.Argument(metavar="ID", help="One entry, by id or usual name. Default: all.")]
 
 
 @app.command()
@@ -86,7 +86,7 @@ def published(name: Id = None, *, json: Json = False) -> None:
     catalogue = Catalogue.load()
     _answer(
         "published", catalogue, name, catalogue.published_run, catalogue.published, json=json,
-        columns=("id", "year", "device", "hours", "MWh", "scope", "tCO2e", "scope", "basis"),
+        columns=("id", "year", "device", "device hours", "MWh", "scope of energy", "tCO2e", "scope of carbon", "basis"),
         row=lambda p: (
             p.id, str(p.year), p.device or "?", _over(p.accelerator_hours, 1.0), _over(p.energy_j, KILO * J_PER_KWH),
             p.energy_scope or "", _over(p.co2_g, MEGA), p.co2_scope or "", p.basis,
@@ -96,9 +96,12 @@ def published(name: Id = None, *, json: Json = False) -> None:
 
 @app.command()
 def cpus(
-    name: Annotated[str, typer.Argument(help="A model name, as in /proc/cpuinfo.")], *, json: Json = False
-) -> None:
-    """A processor by its model name: rated power, cores, threads."""
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A model name, as in /proc/cpuinfo. Default: all.")
+    ] = None,
+    *, json: Json = False,
+) -> None:  # fmt: skip
+    """Processors by model name: rated power, cores, threads."""
     catalogue = Catalogue.load()
 
     def one(wanted: str) -> Cpu:
@@ -107,7 +110,12 @@ def cpus(
             raise CatalogueError("cpu", wanted, catalogue.cpu_names())
         return found
 
-    _answer("cpus", catalogue, name, one, tuple, json=json, columns=(), row=lambda _: ())
+    _answer(
+        "cpus", catalogue, name, one, lambda: map(one, sorted(catalogue.cpu_names())), json=json,
+        columns=("name", "TDP W", "cores", "threads", "basis"),
+        row=lambda c: (c.name, _over(c.tdp_w, 1.0), *(str(n or "?") for n in (c.cores, c.threads)), c.basis),
+        right=(1, 2, 3),
+    )  # fmt: skip
 
 
 @app.command()
@@ -212,10 +220,12 @@ def _answer(
         document = _document(entries[0], catalogue, with_sources=True)
         for field, value in document.items():
             if field != "sources":
-                out().print(f"{field:24} {_shown(value)}", markup=False)
+                title, text = _told(field, value)
+                out().print(f"{title:24} {text}", markup=False, soft_wrap=True)
         for source in document["sources"]:
-            out().print(f"source  {source['title']} ({source['publisher']}, {source['published']})", markup=False)
-            out().print(f"        {source['url']}", markup=False)
+            out().print(f"source  {source['title']} ({source['publisher']}, {source['published']})", markup=False,
+                        soft_wrap=True)  # fmt: skip
+            out().print(f"        {source['url']}", markup=False, soft_wrap=True)
 
 
 def _document(entry: Any, catalogue: Catalogue, *, with_sources: bool) -> dict[str, Any]:
@@ -236,9 +246,38 @@ def _json(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
-def _shown(value: Any) -> str:
+UNITS = {
+    "bytes": (BYTES_PER_GB, "GB"), "bytes_per_s": (BYTES_PER_GB, "GB/s"), "w": (1.0, "W"), "g": (KILO, "kg CO2e"),
+    "s": (S_PER_YEAR, "years"), "g_per_kwh": (1.0, "g CO2e/kWh"), "l_per_kwh": (1.0, "l/kWh"),
+    "per_kwh": (1.0, "USD/kWh"), "per_hour": (1.0, "USD/h"), "j": (KILO * J_PER_KWH, "MWh"), "hz": (GIGA, "GHz"),
+    "w_per_byte": (1.0 / BYTES_PER_GB, "W/GB"), "g_per_byte": (1.0 / BYTES_PER_GB, "g CO2e/GB"),
+    "flops": (FLOP_PER_TFLOP, "TFLOP/s"),
+}  # fmt: skip
+"""By the end of a field's name, which is its unit: the size and the name of the one that people read it in."""
+
+
+def _told(field: str, value: Any) -> tuple[str, str]:
+    """A field and its value for people: `memory_bytes` of 1.6e10 is `memory`, `16 GB`."""
+    ends = [end for end in UNITS if field.endswith(f"_{end}")]
+    if not ends:
+        return field.replace("_", " "), _shown(value, 1.0)
+    end = max(ends, key=len)
+    size, unit = UNITS[end]
+    title, text = field.removesuffix(f"_{end}").replace("_", " "), _shown(value, size)
+    if text == "unknown":
+        return title, text
+    figure, comma, basis = text.rpartition(", ") if isinstance(value, dict) and "basis" in value else (text, "", "")
+    return title, f"{figure} {unit}{comma}{basis}"
+
+
+def _shown(value: Any, size: float) -> str:
     if isinstance(value, dict) and "basis" in value:
-        return f"{value['mid']:g} ({value['low']:g} to {value['high']:g}), {value['basis']}"
+        low, mid, high = (f"{value[bound] / size:.4g}" for bound in ("low", "mid", "high"))
+        return f"{mid} ({low} to {high}), {value['basis']}" if low != high else f"{mid}, {value['basis']}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {one:g}" for name, one in value.items())
+        return ", ".join(f"{name} {one / size:g}" for name, one in value.items()) or "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return f"{value / size:.15g}"
     return "unknown" if value is None else str(value)

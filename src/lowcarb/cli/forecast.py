@@ -93,17 +93,19 @@ def forecast(
     told = _probe(catalogue, probe, probe_watts, probe_device)
     if run is not None:
         seen = _measured(catalogue, ledger, run, told)
-        told, tokens, count = seen.probe, tokens or seen.tokens, count or seen.count
+        told, tokens, count = seen.probe, _stated(tokens, seen.tokens), _stated(count, seen.count)
         params = params if params is not None or model is not None or config is not None else seen.params
     facts = catalogue.model(model) if model is not None else None
     spec = read_config(config) if config is not None else _spec(facts) if facts is not None else None
     preset = catalogue.task(task) if task is not None else None
+    if examples is None and preset is None and epochs is not None:
+        raise SettingError("epochs", epochs, "--examples or --task with it; --tokens counts those of all epochs")
     wanted = _wanted(
         facts, spec, params=params, active_params=active_params, tokens=tokens, family=family, precision=precision,
-        examples=examples or (preset.examples if preset else None),
-        epochs=epochs or (preset.epochs if preset else 1.0),
-        batch=batch_size or (preset.batch if preset else BATCH),
-        length=length or (preset.length if preset else None), probe=told,
+        examples=_stated(examples, preset.examples if preset else None),
+        epochs=_stated(epochs, preset.epochs if preset else 1.0),
+        batch=_stated(batch_size, preset.batch if preset else BATCH),
+        length=_stated(length, preset.length if preset else None), probe=told,
         method=_method(lora, recompute=checkpointing),
     )  # fmt: skip
     many = 1 if count is None else count
@@ -120,6 +122,11 @@ def forecast(
     else:
         _print(found)
         _print_serving(answered)
+
+
+def _stated(value: Any, otherwise: Any) -> Any:
+    """What was said, be it a 0 that is refused by name later; otherwise what stands for it."""
+    return otherwise if value is None else value
 
 
 def _many(batch: Path | None, contrast: Path | None, place: Site) -> None:
@@ -175,9 +182,9 @@ def _wanted(
         if value is not None and not value > 0:
             raise SettingError(name, value, "more than 0")
     if facts is not None:
-        params, active_params = float(facts.parameters), active_params or float(facts.active_parameters)
+        params, active_params = float(facts.parameters), _stated(active_params, float(facts.active_parameters))
     elif spec is not None:
-        params, active_params = float(spec.parameters), active_params or float(spec.active_parameters)
+        params, active_params = float(spec.parameters), _stated(active_params, float(spec.active_parameters))
     if examples is not None:
         tokens = examples * epochs * (length or LENGTH)
     if params is None or tokens is None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lowcarb.cli import ledger_change, ledger_compare, ledger_files
-from lowcarb.cli.console import EXIT_FAILED, Json, LedgerPath, emit, out, say, show
+from lowcarb.cli.console import Json, LedgerPath, emit, out, say, show
 from lowcarb.cli.ledger_book import (
     InSite,
     InStatus,
@@ -18,18 +18,18 @@ from lowcarb.cli.ledger_book import (
     Tags,
     Text,
     Until,
+    carbon_of,
     opened,
     query_of,
     run_dict,
-    run_of_attempt,
+    run_of,
     together,
     total_dict,
     when,
 )
 from lowcarb.ledger.base import Attempt
 from lowcarb.ledger.exchange.enter import MAY_BE_TWICE
-from lowcarb.ledger.exchange.pages import page_of, tags_of
-from lowcarb.report.format import exactly, quantity
+from lowcarb.report.format import exactly, percent, quantity
 
 __all__ = ["app", "opened"]
 
@@ -40,19 +40,23 @@ Order = Annotated[str, typer.Option("--order", help="What comes first: newest, e
 After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on from there, as `next` says.")]
 
 
+FOR_INTERVALS = 110
+"""Columns of a terminal from which on a list of runs has room for intervals; `show` and the total have them always."""
+
+
 @app.command("list")
 def list_(
     *, limit: Limit = 50, kind: Kind = None, study: StudyId = None, tag: Tags = None, since: Since = None,
     until: Until = None, site: InSite = None, status: InStatus = None, text: Text = None, order: Order = "newest",
     after: After = None, ledger: LedgerPath = None, json: Json = False,
 ) -> None:  # fmt: skip
-    """Runs, newest first, each with its last attempt."""
+    """Runs, newest first: how the last attempt stands, and what all attempts of it took together."""
     query = query_of(
         kind=kind, study=study, tags=tag, since=since, until=until, site=site, status=status, text=text, order=order
     )
-    book = opened(ledger)
+    book = opened(ledger, there=True)
     try:
-        page = page_of(book, query, limit=limit, after=after)
+        page = book.page(query, limit=limit, after=after)
         entries = [(row, book.attempts(row.run.id)) for row in page.rows]
     finally:
         book.close()
@@ -61,10 +65,11 @@ def list_(
         runs = [run_dict(row.run, attempts, row.tags) | {"site": row.site} for row, attempts in entries]
         emit({"runs": runs, "total": total_dict(whole, carbon_g), "next": page.next}, kind="ledger")
         return
+    wide = out().width >= FOR_INTERVALS
     rows = [
         (
             row.run.id[:12], when(row.run.created_ns), row.run.kind, row.run.name, row.status, str(len(attempts)),
-            quantity(exactly(row.energy_j), "J"), quantity(exactly(row.operational_g), "g"),
+            *_figures(attempts, interval=wide),
             " ".join(f"{name}={value}" for name, value in sorted(row.tags.items())),
         )
         for row, attempts in entries
@@ -74,9 +79,11 @@ def list_(
     shown = rows if tagged else [row[:-1] for row in rows]
     show("Runs", columns if tagged else columns[:-1], shown, right=(5, 6, 7))
     if rows:
-        out().print(
-            f"in all, each joule once: {quantity(whole.energy_j, 'J')}, {quantity(exactly(carbon_g), 'g')} CO2e"
-        )
+        which = f"these {len(rows)} of more" if page.next or after else "in all"
+        carbon = quantity(carbon_of([one for _, attempts in entries for one in attempts], whole.shares), "g")
+        out().print(f"{which}, each joule once: {quantity(whole.energy_j, 'J')}, {carbon} CO2e", markup=False)
+    else:
+        say("no run is there" if query == query_of() else "no run fits; without a filter `lowcarb ledger list` has all")
     if whole.overlaps:
         say(f"{quantity(exactly(whole.counted_twice_j), 'J')} are in two of these: they ran at the same time")
     doubtful = sum(MAY_BE_TWICE in str(one.document.get("faults")) for _, attempts in entries for one in attempts)
@@ -90,30 +97,26 @@ def list_(
 def show_(
     name: Annotated[str, typer.Argument(metavar="ID", help="A run's id or the beginning of it, or an attempt's id.")],
     *, ledger: LedgerPath = None, json: Json = False,
-) -> int:  # fmt: skip
+) -> None:  # fmt: skip
     """One run in full, with every attempt."""
-    book = opened(ledger)
+    book = opened(ledger, there=True)
     try:
-        run = book.run(name) or run_of_attempt(book, name)
-        attempts: Sequence[Attempt] = book.attempts(run.id) if run else ()
-        tags = tags_of(book, run.id) if run else {}
+        run = run_of(book, name)
+        attempts: Sequence[Attempt] = book.attempts(run.id)
+        tags = book.tag(run.id, {})
     finally:
         book.close()
-    if run is None:
-        say(f"error: the ledger has no run {name!r}; `lowcarb ledger list` lists them")
-        return EXIT_FAILED
     if json:
         document = run_dict(run, attempts, tags)
         for one, attempt in zip(document["attempts"], attempts, strict=True):
             one["document"] = attempt.document
         emit(document, kind="run")
-        return 0
+        return
     out().print(f"{run.name}\n{run.id}  {run.kind}  {when(run.created_ns)} UTC", markup=False)
     for tag, value in sorted(tags.items()):
         out().print(f"{tag} = {value}", markup=False)
     for attempt in attempts:
         _print_attempt(attempt)
-    return 0
 
 
 app.command("compare")(ledger_compare.compare)
@@ -127,6 +130,8 @@ app.command("vacuum")(ledger_change.vacuum)
 def _print_attempt(attempt: Attempt) -> None:
     document: Any = attempt.document
     out().print(f"\nattempt {attempt.number}: {attempt.status}, {when(attempt.started_ns)} UTC", markup=False)
+    for line in _whole(document):
+        out().print(line, markup=False, soft_wrap=True)
     rows = []
     for phase in document.get("phases", []):
         energy, carbon = (phase["footprint"][name] for name in ("energy_j", "operational_g"))
@@ -134,23 +139,48 @@ def _print_attempt(attempt: Attempt) -> None:
             (
                 phase["name"] + ("*" if phase.get("unresolved") else ""),
                 _seconds(phase["wall_s"]), _seconds(phase["cpu_s"]),
-                quantity(exactly(energy["mid"]), "J"), energy["basis"], quantity(exactly(carbon["mid"]), "g"),
+                quantity(energy, "J"), energy["basis"], quantity(carbon, "g"),
             )
         )  # fmt: skip
-    if rows or not document.get("footprint"):
+    if rows:
         show("", ("phase", "wall s", "CPU s", "energy", "basis", "carbon"), rows, right=(1, 2, 3, 5))
-    else:
-        energy, carbon = (document["footprint"][name] for name in ("energy_j", "operational_g"))
-        told = (
-            f"{quantity(exactly(energy['mid']), 'J')} ({energy['basis']}), {quantity(exactly(carbon['mid']), 'g')} CO2e"
-        )
-        out().print(told, markup=False)
     if any(phase.get("unresolved") for phase in document.get("phases", [])):
         say("* blocks too short for what the sensors resolve: the share of this phase is a guess, the total is not")
     for line in _beside(document):
-        out().print(line, markup=False)
+        out().print(line, markup=False, soft_wrap=True)
     for fault in document.get("faults", []):
         say(f"fault: {fault}")
+
+
+def _figures(attempts: Sequence[Attempt], *, interval: bool) -> tuple[str, str]:
+    """Energy and carbon of a run's attempts together, each joule once."""
+    whole, _ = together(attempts)
+    known = [one for one in attempts if one.document.get("footprint")]
+    energy_j, carbon_g = whole.energy_j if known else None, carbon_of(known, whole.shares)
+    return quantity(energy_j, "J", interval=interval), quantity(carbon_g, "g", interval=interval)
+
+
+def _whole(document: Any) -> list[str]:
+    """What an attempt came to, each figure with its interval and basis, and where it ran."""
+    footprint = document.get("footprint")
+    if not footprint:
+        return ["nothing is known of what it took yet"]
+    units = {"duration_s": "s", "energy_j": "J", "operational_g": "g", "embodied_g": "g", "water_l": "l"}
+    titles = {"duration_s": "time", "energy_j": "energy", "operational_g": "carbon", "embodied_g": "embodied",
+              "water_l": "water"}  # fmt: skip
+    lines = []
+    for name, unit in units.items():
+        figure = footprint.get(name)
+        basis = f", {figure['basis']}" if figure and figure.get("basis") else ""
+        lines.append(f"{titles[name]:10}{quantity(figure, unit)}{basis}")
+    share = footprint.get("measured_share")
+    method = f" ({footprint['method']})" if footprint.get("method") else ""
+    lines.append(f"{'measured':10}{percent(share)} of the energy, which is of {footprint.get('scope') or '?'}{method}")
+    site = document.get("site") or {}
+    lines.append(f"{'site':10}{site.get('name') or 'unknown'}{'' if site.get('declared') else ', not declared'}")
+    if machine := (document.get("machine") or {}).get("name"):
+        lines.append(f"{'machine':10}{machine}")
+    return lines
 
 
 def _beside(document: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -38,16 +38,26 @@ def tag(
     both = set(tags_of(tags or ())) & set(remove or ())
     if both:
         raise SettingError("remove", ", ".join(sorted(both)), "a tag that is not set in the same command")
-    book = opened(ledger)
+    book = opened(ledger, there=True)
     try:
         run = run_of(book, name)
+        _known(book.tag(run.id, {}), remove or ())
         now = book.tag(run.id, changes)
     finally:
         book.close()
     if json:
         emit({"run": run.id, "tags": dict(now)}, kind="tags")
-    else:
+    elif now:
         show("", ("tag", "value"), sorted(now.items()))
+    else:
+        say("it has no tags; NAME=VALUE gives it one")
+
+
+def _known(tags: Mapping[str, str], names: Sequence[str]) -> None:
+    """Refuse to take away a tag that is not there: its name is likely misspelt."""
+    for name in names:
+        if name not in tags:
+            raise SettingError("remove", name, f"a tag that it has: {', '.join(sorted(tags)) or 'it has none'}")
 
 
 def reprice_(
@@ -61,7 +71,7 @@ def reprice_(
     catalogue = Catalogue.load()
     place = catalogue.site(site) if site else None
     query = query_of(kind=kind, study=study, tags=tag, since=since, until=until)
-    book = opened(ledger)
+    book = opened(ledger, there=True)
     rows: list[tuple[Run, Repriced, float]] = []
     left = 0
     try:
@@ -87,7 +97,7 @@ def reprice_(
 
 def vacuum(*, ledger: LedgerPath = None, json: Json = False) -> None:
     """Give back the space of what is no longer in the ledger, and bring its statistics up to date."""
-    book = opened(ledger)
+    book = opened(ledger, there=True)
     try:
         book.vacuum()
     finally:
@@ -158,5 +168,9 @@ def _show(rows: Sequence[tuple[Run, Repriced, float]], left: int, *, written: bo
         out().print(f"in all {quantity(exactly(before_g), 'g')}, now {quantity(exactly(after_g), 'g')} CO2e")
     if left:
         say(f"{left} attempts are left out: their energy is unknown, or the catalogue has no site of their id")
-    if not written and rows:
+    if not rows:
+        say("no attempt fits")
+    elif written:
+        say(f"kept beside what was recorded: {len(rows)} {'answer' if len(rows) == 1 else 'answers'}")
+    else:
         say("nothing is changed; with --write the answer is kept beside what was recorded")

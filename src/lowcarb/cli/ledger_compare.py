@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from lowcarb.cli.console import Json, LedgerPath, emit, out, show
-from lowcarb.cli.ledger_book import opened, run_of, together
+from lowcarb.cli.ledger_book import carbon_of, opened, run_of, together
 from lowcarb.core.estimate import Estimate
-from lowcarb.core.estimate import total as total_of
 from lowcarb.core.units import s_from_ns
 from lowcarb.errors import SettingError
 from lowcarb.ledger.base import Attempt, Run
@@ -57,11 +56,6 @@ def side_of(run: Run, attempts: Sequence[Attempt]) -> Side:
     whole, _ = together(attempts)
     known = [one for one in attempts if one.document.get("footprint")]
     documents: list[Any] = [one.document for one in known]
-    carbons = [
-        Estimate.from_dict(document["footprint"]["operational_g"]).scale(whole.shares.get(one.id, 1.0))
-        for one, document in zip(known, documents, strict=True)
-        if document["footprint"].get("operational_g")
-    ]
     energies = [(d["footprint"]["energy_j"]["mid"], d["footprint"].get("measured_share") or 0.0) for d in documents]
     weight = sum(energy_j for energy_j, _ in energies)
     return Side(
@@ -70,7 +64,7 @@ def side_of(run: Run, attempts: Sequence[Attempt]) -> Side:
         attempts=len(attempts),
         duration_s=sum(s_from_ns(a.ended_ns - a.started_ns) for a in attempts if a.ended_ns is not None) or None,
         energy_j=whole.energy_j if known else None,
-        operational_g=total_of(carbons) if carbons else None,
+        operational_g=carbon_of(known, whole.shares),
         measured_share=sum(energy_j * share for energy_j, share in energies) / weight if weight > 0 else None,
         facts={
             "boundary": _distinct(_boundary(document) for document in documents),
@@ -128,7 +122,7 @@ def compare(names: Names, *, ledger: LedgerPath = None, json: Json = False) -> N
     """
     if len(names) < 2:
         raise SettingError("run", ", ".join(names), "two runs or more")
-    book = opened(ledger)
+    book = opened(ledger, there=True)
     try:
         runs = [run_of(book, name) for name in names]
         sides = [side_of(run, book.attempts(run.id)) for run in runs]

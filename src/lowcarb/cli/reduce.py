@@ -11,7 +11,7 @@ import typer
 import yaml
 
 from lowcarb.catalogue import Catalogue
-from lowcarb.cli.console import EXIT_BUDGET, Json, LedgerPath, SiteId, emit, out, say, show
+from lowcarb.cli.console import EXIT_BUDGET, Json, LedgerPath, SiteId, emit, out, say, show, writable
 from lowcarb.cli.ledger import opened
 from lowcarb.cli.study import bench_here
 from lowcarb.core.budget import parse_budget
@@ -88,6 +88,9 @@ def reduce(
 ) -> int:
     """Find the recipe with the least energy that keeps the quality, and confirm it on questions it has not seen."""
     margin = margin_of(max_quality_loss)
+    if quality_floor is not None and not 0.0 <= quality_floor <= PERCENT:
+        raise SettingError("quality-floor", quality_floor, "F1 from 0 to 100")
+    save, report = writable("save", save), writable("report", report)
     limits = {
         "wall_s": seconds_of(budget_time), "energy_j": _amount("energy", budget_energy),
         "carbon_g": _amount("carbon", budget_carbon), "money": _amount("cost", budget_money),
@@ -128,7 +131,6 @@ def reduce(
         save.write_text(yaml.safe_dump(document["recipe"]["study"], sort_keys=False), encoding="utf-8")
         say(f"recipe: {save.resolve()}")
     if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(render_reduce_html(document), encoding="utf-8")
         say(f"report: {report.resolve()}")
     if json:
@@ -228,7 +230,8 @@ def _tell(document: dict[str, Any]) -> None:
         right=(1, 2),
     )  # fmt: skip
     out().print(
-        f"energy / {ratio['mid']:.1f} ({ratio['low']:.1f} to {ratio['high']:.1f}), F1 {change['mid']:+.1f} "
+        f"the baseline takes {ratio['mid']:.1f} times the energy ({ratio['low']:.1f} to {ratio['high']:.1f}); "
+        f"F1 {change['mid']:+.1f} "
         f"({change['low']:+.1f} to {change['high']:+.1f}), {document['confirmed_seeds']} seeds",
         markup=False,
     )

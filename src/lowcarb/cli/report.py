@@ -29,6 +29,7 @@ from lowcarb.report.markdown import render_markdown
 
 Document = Mapping[str, Any]
 CARD = "model-card"
+REPLACEMENT = "\ufffd"
 INSTRUMENT = "as told on the command line: a contract, a supplier's factor or a residual mix"
 
 
@@ -195,11 +196,13 @@ def _card_text(path: Path) -> str:
 def _write(text: str, output: Path | None, card: Path | None) -> None:
     """Write to a file, whole or not at all, or to stdout."""
     path = card or output
+    # What was no UTF-8 in a card goes back as it came; half a surrogate pair in a name becomes a question mark, and a
+    # NUL, with which a text counts as none, what HTML and Markdown put in its place.
+    text = text if card else writable(text).replace("\0", REPLACEMENT)
     if path is None:
-        typer.echo(writable(text), nl=False)
+        typer.echo(text, nl=False)
         return
-    # What was no UTF-8 in a card goes back as it came; half a surrogate pair in a name becomes a question mark.
-    content = text.encode("utf-8", "surrogateescape") if card else writable(text).encode("utf-8")
+    content = text.encode("utf-8", "surrogateescape" if card else "strict")
     target = path.resolve()  # a link stays a link
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from lowcarb.catalogue import Catalogue
 from lowcarb.cli.console import LedgerPath, SiteId, say
 from lowcarb.cli.ledger import opened
-from lowcarb.errors import MissingExtra
+from lowcarb.errors import MissingExtra, SettingError
 from lowcarb.ledger import home
 
 Host = Annotated[
@@ -45,6 +46,7 @@ def serve(
         raise MissingExtra("lowcarb serve", "serve") from error
     if token is None and not is_loopback(host):
         token = make_token()
+    _free(host, port)
     names = (*name, *(() if is_loopback(host) else (socket.gethostname(),)))
     access = Access(host, port, token, names)
     catalogue = Catalogue.load()
@@ -60,3 +62,25 @@ def serve(
         uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning", server_header=False)
     finally:
         book.close()
+
+
+def _free(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on, before it is told to anybody.
+
+    Raises:
+        SettingError: the host is not this machine's, or the port is taken or not allowed.
+    """
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingError("host", host, f"an address of this machine, such as 127.0.0.1 ({reason})") from None
+    with socket.socket(kind, socket.SOCK_STREAM) as tried:
+        # As the server itself asks: a port that was let go a moment ago is free.
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise SettingError("host", host, "an address of this machine, such as 127.0.0.1") from None
+            raise SettingError("port", port, f"one that is free ({error.strerror}): another --port will do") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 from lowcarb.catalogue import Catalogue
@@ -74,6 +75,9 @@ def serving(
         SettingError: a number of requests or tokens that cannot be.
         CatalogueError: no such larger model.
     """
+    for name, value in (("prompt-tokens", prompt_tokens), ("output-tokens", output_tokens), ("requests", requests)):
+        if value is not None and not isfinite(value):
+            raise SettingError(name, value, "a finite number")
     request = Request(prompt_tokens, output_tokens)
     active = wanted.active_params or wanted.params
     device, training = outcome.device, outcome.footprint.energy_j

@@ -11,11 +11,24 @@ from typing import Annotated, Any
 import typer
 
 from lowcarb.catalogue import Catalogue
-from lowcarb.cli.console import EXIT_FAILED, EXIT_USAGE, Json, LedgerPath, SiteId, emit, out, say, show
+from lowcarb.cli.console import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    Json,
+    LedgerPath,
+    SiteId,
+    counted,
+    emit,
+    out,
+    say,
+    show,
+    writable,
+)
 from lowcarb.cli.ledger import opened
 from lowcarb.cli.progress import ProgressLine
 from lowcarb.core.site import Site
 from lowcarb.errors import MissingExtra, SettingError
+from lowcarb.integrations.trial_limits import may_limit, trial_limits
 from lowcarb.lab.study import Bench, checked, run_study
 from lowcarb.ledger.base import Ledger
 from lowcarb.report.html import render_html
@@ -43,6 +56,7 @@ def run(
         raise SettingError("executor", executor, "local: there is no other yet")
     from lowcarb.lab.studyfile import priced_at, read_study  # noqa: PLC0415  # pydantic models, built when needed
 
+    report = writable("report", report)
     catalogue = Catalogue.load()
     study = priced_at(read_study(file, set_), site)
     place = _site(catalogue, study.site)
@@ -52,20 +66,19 @@ def run(
         from lowcarb.lab.runner import TorchRunner  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtra("a study", "lab") from error
-    corpus, facts = preflight(study, file.parent, catalogue)
+    corpus, facts = preflight(study, file.parent, catalogue, may_limit=may_limit)
     findings = checked(study, facts)
     for finding in findings:
         say(f"{finding.level}: {finding.where}: {finding.message} [{finding.check}]")
     book = opened(ledger)
     try:
         with bench_here(book, catalogue, place) as bench:
-            whole = run_study(study, corpus, TorchRunner(root=file.parent), bench, ProgressLine())
+            whole = run_study(study, corpus, TorchRunner(root=file.parent, limits=trial_limits), bench, ProgressLine())
         document = _document(book, study.id, catalogue, place, findings)
     finally:
         book.close()
     _tell(document, json=json)
     if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(render_html(document), encoding="utf-8")
         say(f"report: {report.resolve()}")
     return 0 if whole else EXIT_FAILED
@@ -85,7 +98,7 @@ def check(
         from lowcarb.lab.preflight import preflight  # noqa: PLC0415  # loads torch
     except ImportError as error:
         raise MissingExtra("checking a study's models", "lab") from error
-    _, facts = preflight(study, file.parent, Catalogue.load())
+    _, facts = preflight(study, file.parent, Catalogue.load(), may_limit=may_limit)
     findings = lint(study, facts)
     errors = [finding for finding in findings if finding.level == "error"]
     if json:
@@ -95,9 +108,8 @@ def check(
         for finding in findings:
             out().print(f"{finding.level:8} {finding.check}: {finding.where}: {finding.message}", markup=False)
             out().print(f"{'':8} → {finding.remedy}", markup=False)
-        out().print(
-            f"{study.id}: {len(study.arms)} arms × {len(study.seeds)} seeds, {len(errors)} errors", markup=False
-        )
+        parts = counted(len(study.arms), "arm"), counted(len(study.seeds), "seed"), counted(len(errors), "error")
+        out().print("{}: {} × {}, {}".format(study.id, *parts), markup=False)
     return EXIT_USAGE if errors else 0
 
 
@@ -108,7 +120,7 @@ def show_study(
 ) -> int:  # fmt: skip
     """What a study has found until now; with --site, priced for another place."""
     catalogue = Catalogue.load()
-    book = opened(ledger)
+    book = opened(ledger, there=True)
     try:
         document = read_document(book, name, catalogue, site)
     finally:

@@ -172,7 +172,7 @@ def _machine_here(catalogue: Catalogue) -> Machine:
 def _able(machine: Machine | None, notes: Mapping[str, Any]) -> Able:
     cards = [one.device for one in machine.devices if one.device.kind in ACCELERATORS] if machine else []
     if not cards:
-        return Able(frozenset({"fp32", "bf16"}))
+        return Able(frozenset({"fp32", "bf16"}), keep_memory=True)
     precisions = frozenset.intersection(*(frozenset(card.peak_flops) for card in cards)) or frozenset({"fp16"})
     nvidia = bool(notes) and all(card.kind == "gpu" for card in cards)
     return Able(precisions | {"fp32"}, gpu=True, power_limit=nvidia)
@@ -233,6 +233,8 @@ def _trainer_how(before: Trial) -> Callable[[Pulled, Trial], str]:
 
 BY_HAND = {
     "dynamic-padding": "DataCollatorWithPadding(tokenizer), and no padding='max_length' in the tokenizer's call",
+    "keep-memory": "with lowcarb.levers.keep_memory(): trainer.train()",
+    "stop-by-gain": "a callback that stops where lowcarb.core.gain.gain_to_come(looks) is below your points",
     "early-stopping": "EarlyStoppingCallback(early_stopping_patience=2), load_best_model_at_end=True",
     "attention": "from_pretrained(..., attn_implementation='sdpa')",
     "no-dropout": "config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0",

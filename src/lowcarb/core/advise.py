@@ -209,8 +209,10 @@ def lever_advice(
 
 def _claimed(lever: Lever) -> Evidence:
     claim = lever.claim
-    # A claim that rests on nothing but one look of lowcarb's own, elsewhere, is no more than an assumption here.
-    kind: Grounds = "published" if set(claim.sources) - {OWN} else "assumed"
+    # A figure of lowcarb's own, from one look elsewhere, is no more than an assumption here, whatever else of the lever
+    # was published.
+    published = claim.where.startswith("published") and set(claim.sources) - {OWN}
+    kind: Grounds = "published" if published else "assumed"
     told = f"energy {_ratio(claim.energy_ratio)} of before: {claim.where}"
     return Evidence(kind, told, ", ".join(claim.sources) or "no source")
 

@@ -76,6 +76,7 @@ def check(study: Study, facts: Facts | None = None) -> tuple[Finding, ...]:
         *_metering(study),
         *_learning_rate(study),
         *_vocabulary(study, known),
+        *_arms(study),
         *_seeds(study),
         *_grids(study),
         *_windows(study),
@@ -185,6 +186,13 @@ def _seeds(study: Study) -> Iterator[Finding]:
         )  # fmt: skip
     if len(set(study.seeds)) < len(study.seeds):
         yield Finding("no-seeds", "error", "seeds", "a seed is there twice: repeats would be copies", "seeds: [0, 1]")
+
+
+def _arms(study: Study) -> Iterator[Finding]:
+    if len(study.arms) < 2 and len(study.devices) < 2:
+        yield Finding(
+            "no-comparison", "warning", "arms", "one arm alone compares nothing", "name a second arm, or levers"
+        )
 
 
 def _grids(study: Study) -> Iterator[Finding]:

@@ -261,7 +261,7 @@ def judge(ratio: Estimate, change: Estimate, margin: float, pairs: int) -> tuple
         return "undecided", "one seed cannot tell a difference from noise"
     saves, costs = ratio.high < 1.0, ratio.low > 1.0
     if change.high < -margin:
-        return "worse", f"loses more than the margin of {margin:g} (at most {change.high:+.1f})"
+        return "worse", f"loses more than the margin of {margin:g} (at least {-change.high:.1f} points)"
     if saves and change.low > 0.0:
         return "better", "less carbon and more quality, both beyond their intervals"
     if saves and change.low > -margin:

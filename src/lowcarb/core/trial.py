@@ -111,6 +111,8 @@ class Recipe:
     compile: bool = False
     """Kernels are compiled before the first step."""
     attention: Literal["sdpa", "eager"] = "sdpa"
+    keep_memory: bool = False
+    """Memory that is freed while training stays with the process, in place of going back to the kernel at once."""
     data_share: float = 1.0
     """Share of the training questions that are trained on."""
     selection: Literal["random", "diverse", "deduplicated", "loss"] = "random"
@@ -119,11 +121,24 @@ class Recipe:
     """Train only on windows that hold the answer."""
     patience: int | None = None
     """Stop after so many looks at a held-out tenth of the training questions without a gain; None never stops early."""
+    least_gain: float | None = None
+    """Stop where a whole training's energy more would bring, by the looks at a held-out tenth, fewer points than this;
+    None never does. Points are of the chance in percent that the model gives to the right answer."""
     teacher: str | None = None
     """Id of the arm's model that is trained first and whose answers the student learns too; its energy counts."""
     unmetered_epochs: float = 0.0
     """Epochs trained before the meter starts. Refused when not zero: it is here so that studies which do that can be
     written down and checked."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether held-out questions are looked at, which may end the training early."""
+        return self.patience is not None or self.least_gain is not None
+
+
+LATER: Mapping[str, object] = {"keep_memory": False, "least_gain": None}
+"""Fields of a recipe that came after ledgers were filled, with their defaults. At those they are left out of a trial's
+key, so that what was trained before is found again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +193,10 @@ class Trial:
         """Hash of all that makes the training what it is; the site is not in it, since energy can be priced anew."""
         content = asdict(self)
         del content["arm"]["site"], content["arm"]["levers"], content["study"]
+        recipe = content["arm"]["recipe"]
+        for name, default in LATER.items():
+            if recipe[name] == default:
+                del recipe[name]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:24]
 

@@ -232,8 +232,9 @@ def _idle_threads(facts: RunFacts) -> Iterator[Waste]:
         yield Waste(
             "idle-processor", "waste", f"{_percent(max(0.0, 1.0 - used))} of the processor's threads stood still",
             Estimate.exact(min(1.0, max(0.0, 1.0 - used))), "thread time",
-            f"{facts.train_cpu_s / facts.train_wall_s:.1f} of {facts.threads} threads at work: data loading, or small "
-            "batches", "load data in workers beside the training, larger batches, or fewer threads and a second job",
+            f"{facts.train_cpu_s / facts.train_wall_s:.1f} of {facts.threads} threads at work: data loading, small "
+            "batches, or other programs on the machine",
+            "load data in workers beside the training, larger batches, or fewer threads and a second job",
         )  # fmt: skip
 
 

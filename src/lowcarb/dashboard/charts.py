@@ -10,7 +10,7 @@ from typing import Any
 
 from lowcarb.ledger.query import Sum
 from lowcarb.report.figures import NARROW, WIDE
-from lowcarb.report.format import plain, unit_for
+from lowcarb.report.format import plain
 from lowcarb.report.power import power_over_time, trace_of
 from lowcarb.report.svg import axis_over, note, shortened, svg, tag, text
 
@@ -47,9 +47,8 @@ def _twice(draw: Callable[[float], str]) -> str:
 
 def _bars(shown: Sequence[Sum], width: float) -> str:
     left = min(NAMES, 0.3 * width)
-    unit = unit_for([one.operational_g for one in shown], "g")
     x = axis_over([0.0, *(one.operational_g for one in shown)], left, width - VALUES, zero=True)
-    body = [text(f"carbon of electricity, {unit.name} CO₂e", left, 14, "axis-title")]
+    body = [text("carbon of electricity, CO₂e", left, 14, "axis-title")]
     for number, one in enumerate(shown):
         top, end = HEAD + BAR * number, x.at(one.operational_g)
         body += [

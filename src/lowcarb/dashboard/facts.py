@@ -11,7 +11,6 @@ from lowcarb.core.documents import machine_from_dict, site_from_dict
 from lowcarb.core.estimate import Estimate
 from lowcarb.core.footprint import operational_g
 from lowcarb.core.hours import Hour
-from lowcarb.core.units import PERCENT
 from lowcarb.dashboard.live import Live
 from lowcarb.dashboard.problems import Problem
 from lowcarb.errors import CatalogueError, LowcarbError
@@ -60,15 +59,19 @@ def sum_dict(one: Sum) -> dict[str, Any]:
 def live_dict(live: Live) -> dict[str, Any]:
     """A run at work."""
     coming, spending = live.coming, live.spending
+    outlook = coming.outlook if coming else None
     return {
         "attempt": live.header.attempt_id, "run": live.run_id, "name": live.header.name, "study": live.header.study,
         "started_ns": live.header.started_ns, "elapsed_s": live.elapsed_s, "phase": live.phase,
         "power_w": live.power_w, "footprint": live.footprint.as_dict(), "tokens": live.tokens, "steps": live.steps,
         "site": live.header.site.id, "silent_s": live.silent_s, "power": [dict(one) for one in live.power],
         "progress": coming.progress if coming else None, "ends_ns": coming.ends_ns if coming else None,
-        "outlook_energy_j": _figure(coming.energy_j if coming else None),
-        "outlook_operational_g": _figure(coming.operational_g if coming else None),
+        "ends_within_s": list(coming.within_s) if coming and coming.within_s else None,
+        "outlook_energy_j": _figure(outlook.energy_j if outlook else None),
+        "outlook_operational_g": _figure(outlook.operational_g if outlook else None),
+        "outlook_cost": _figure(outlook.cost if outlook else None),
         "budget": {**spending.budget.as_dict(), "spent": spending.spent} if spending else None,
+        "forecast": live.forecast.as_dict() if live.forecast else None,
     }  # fmt: skip
 
 
@@ -212,8 +215,3 @@ def _device(catalogue: Catalogue, name: str, *, strict: bool) -> Any:
         if strict:
             raise
         return None
-
-
-def share_words(share: float | None) -> str:
-    """A share of a budget in percent, over 100 too."""
-    return "" if share is None else f"{PERCENT * share:.0f} %"

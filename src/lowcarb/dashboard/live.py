@@ -17,8 +17,7 @@ from typing import Any, NoReturn
 
 from lowcarb.core.budget import Budget, Outlook, spent
 from lowcarb.core.energy import GAP_INTERVALS, with_lag
-from lowcarb.core.estimate import Estimate
-from lowcarb.core.footprint import Footprint, measured_footprint
+from lowcarb.core.footprint import Footprint, footprint_from_dict, measured_footprint
 from lowcarb.core.units import NS_PER_S
 from lowcarb.errors import LowcarbError
 from lowcarb.ledger.base import Ledger
@@ -35,6 +34,8 @@ POWER_S = 10.0
 """Power now is the mean of so long [s]."""
 SLOTS = 120
 """Points of power over time."""
+RECENT_S, RECENT_SLOTS = 300.0, 60
+"""Power over so long [s] until now, in so many points."""
 TAKE_IN_S = 5.0
 """Least time between two goes at taking in what has ended [s]."""
 MOST_BYTES = 64 * 2**20
@@ -53,8 +54,8 @@ class Coming:
     """When it will be done, UTC [ns]."""
     within_s: tuple[float, float] | None
     """From when to when that may be, about the middle [s]."""
-    energy_j: Estimate | None
-    operational_g: Estimate | None
+    outlook: Outlook | None = None
+    """What the whole will have taken; None where only the count of steps is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,12 @@ class Live:
     steps: int
     coming: Coming | None
     spending: Spending | None
+    forecast: Footprint | None
+    """What was expected of the whole before it began."""
+    recent_w: tuple[float | None, ...]
+    """Mean power of all devices together in stretches of one length, the last one ending now; a gap as None [W]."""
+    recent_s: float
+    """Length of all of them [s]."""
     power: tuple[Mapping[str, Any], ...]
     """Power over time by device: `{"device", "kind", "start_ns": […], "step_ns", "power_w": […]}`, a gap as None."""
     silent_s: float
@@ -241,6 +248,7 @@ def _live(record: Record, run_id: str, phase: str, silent_s: float) -> Live:
     footprint = measured_footprint(energy, header.machine, header.site)
     elapsed_s = max(0.0, end_s - header.started_s)
     budget = _budget(record.notes.get("budget"))
+    recent_w, recent_s = _recent(record)
     return Live(
         header=header,
         run_id=run_id,
@@ -252,6 +260,9 @@ def _live(record: Record, run_id: str, phase: str, silent_s: float) -> Live:
         steps=record.steps,
         coming=_coming(record, elapsed_s),
         spending=Spending(budget, spent(budget, footprint)) if budget else None,
+        forecast=_forecast(record.notes.get("forecast")),
+        recent_w=recent_w,
+        recent_s=recent_s,
         power=_power(record),
         silent_s=silent_s,
     )
@@ -262,7 +273,24 @@ def _power_w(record: Record) -> float | None:
     start_s = max(record.header.started_s, record.last_s - length_s)
     if not record.last_s > start_s:
         return None
-    energy = record.energy(start_s, record.last_s)
+    return _mean_w(record, start_s, record.last_s)
+
+
+def _recent(record: Record) -> tuple[tuple[float | None, ...], float]:
+    """Power over the last minutes [W], and how long that is [s]."""
+    header = record.header
+    length_s = min(RECENT_S, record.last_s - header.started_s)
+    # A stretch holds two readings, so that none is empty since a reading was a little late.
+    slots = min(RECENT_SLOTS, int(length_s / max(1.0, 2.0 * header.interval_s)))
+    if slots < 2:
+        return (), 0.0
+    step_s = length_s / slots
+    starts_s = [record.last_s - (slots - slot) * step_s for slot in range(slots)]
+    return tuple(_mean_w(record, start_s, start_s + step_s) for start_s in starts_s), length_s
+
+
+def _mean_w(record: Record, start_s: float, end_s: float) -> float | None:
+    energy = record.energy(start_s, end_s)
     return energy.energy_j.mid / energy.duration_s if energy.devices and energy.coverage > 0 else None
 
 
@@ -293,6 +321,13 @@ def _budget(said: object) -> Budget | None:
         return None
 
 
+def _forecast(said: object) -> Footprint | None:
+    try:
+        return footprint_from_dict(said) if isinstance(said, Mapping) else None
+    except GARBAGE:
+        return None
+
+
 def _coming(record: Record, elapsed_s: float) -> Coming | None:
     """By the outlook that the run told of; else by its steps, where it told how many there will be."""
     said: Any = record.notes.get("outlook")
@@ -303,7 +338,7 @@ def _coming(record: Record, elapsed_s: float) -> Coming | None:
             told_s = min(max(float(said.get("at_s", record.last_s)), header.started_s), record.last_s)
             ends_ns = header.started_ns + round((told_s - header.started_s + outlook.left_s.mid) * NS_PER_S)
             within_s = (outlook.left_s.low - outlook.left_s.mid, outlook.left_s.high - outlook.left_s.mid)
-            return Coming(outlook.progress, ends_ns, within_s, outlook.energy_j, outlook.operational_g)
+            return Coming(outlook.progress, ends_ns, within_s, outlook)
     except GARBAGE:
         return None
     most: Any = record.notes.get("max_steps")
@@ -312,9 +347,9 @@ def _coming(record: Record, elapsed_s: float) -> Coming | None:
         return None
     progress = min(1.0, record.steps / (most - first))
     if not progress > 0:
-        return Coming(0.0, None, None, None, None)
+        return Coming(0.0, None, None)
     ends_ns = header.started_ns + round(elapsed_s / progress * NS_PER_S)
-    return Coming(progress, ends_ns, None, None, None)
+    return Coming(progress, ends_ns, None)
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -20,19 +20,22 @@ from lowcarb.dashboard import api
 from lowcarb.dashboard import parameters as p
 from lowcarb.dashboard.answers import as_json, download, page
 from lowcarb.dashboard.charts import power_chart, sums_chart
-from lowcarb.dashboard.facts import attempt_dict, comparison, elsewhere, row_dict, share_words, tags_of
+from lowcarb.dashboard.facts import attempt_dict, comparison, elsewhere, row_dict, tags_of
 from lowcarb.dashboard.live import Live
+from lowcarb.dashboard.live_words import fields, live_words
 from lowcarb.dashboard.problems import Problem
-from lowcarb.dashboard.render import estimate, link, named, power, seconds, when
+from lowcarb.dashboard.render import link, named
 from lowcarb.dashboard.setup import Setup, run_of, setup_of
 from lowcarb.ledger.base import Ledger
 from lowcarb.ledger.query import Query
 from lowcarb.report.csv import defused
 from lowcarb.report.exports import EXPORTS
 from lowcarb.report.facts import decisive
+from lowcarb.report.foretold import told_words
 from lowcarb.report.html import render_html
 from lowcarb.report.records import read_study
 from lowcarb.report.run import render_run_html, run_document
+from lowcarb.report.run_page import told_of_run
 from lowcarb.report.study import study_document
 
 Values = Mapping[str, Any]
@@ -87,27 +90,10 @@ def _away(setup: Setup, live: Sequence[Live]) -> list[dict[str, Any]]:
     return [row_dict(row) for row in found.rows if row.run.id not in here]
 
 
-def live_words(live: Live) -> dict[str, Any]:
-    """A run at work, in words for a page."""
-    coming, spending = live.coming, live.spending
-    return {
-        "attempt": live.header.attempt_id, "run": live.run_id, "name": live.header.name,
-        "power": power(live.power_w),
-        "energy_interval": estimate(live.footprint.energy_j, "J"),
-        "carbon_interval": estimate(live.footprint.operational_g, "g"), "elapsed": seconds(live.elapsed_s),
-        "phase": named(live.phase, 40), "began": when(live.header.started_ns), "site": live.header.site.name,
-        "ends": when(coming.ends_ns) if coming and coming.ends_ns else "not known",
-        "progress": coming.progress if coming else None,
-        "whole": estimate(coming.operational_g, "g") if coming and coming.operational_g else "",
-        "budget": str(spending.budget) if spending else "",
-        "spent": share_words(spending.share) if spending else "", "share": spending.share if spending else None,
-    }  # fmt: skip
-
-
 def live_json(request: Request, values: Values) -> Response:
     """What the page's script asks for every few seconds."""
     del values
-    return as_json({"live": [live_words(one) for one in setup_of(request).live.now()], "now_s": time.time()})
+    return as_json({"live": [fields(live_words(one)) for one in setup_of(request).live.now()], "now_s": time.time()})
 
 
 def run(request: Request, values: Values) -> Response:
@@ -119,12 +105,15 @@ def run(request: Request, values: Values) -> Response:
     chosen = decisive(booked)
     document: Mapping[str, Any] = chosen.document if chosen else {}
     traces = live.power if live else document.get("power") or ()
-    together = run_document(setup.ledger, found, setup.catalogue)["totals"] if len(booked) > 1 else None
+    foretold = (document.get("notes") or {}).get("forecast")
+    whole = run_document(setup.ledger, found, setup.catalogue) if foretold or len(booked) > 1 else None
+    together = whole["totals"] if whole and len(booked) > 1 else None
     return page(
         "run.html.j2", here="runs", run=found, attempts=[attempt_dict(one) for one in booked],
         live=live_words(live) if live else None, tags=tags_of(setup.ledger, found),
         form_key=form_key(setup, found.id), exports=EXPORTS.values(), document=document,
         chart=power_chart(found.name, traces), number=chosen.number if chosen else None, together=together,
+        told=told_words(told_of_run(whole)) if whole and not live else (),
     )  # fmt: skip
 
 
@@ -167,6 +156,7 @@ def what_if(request: Request, values: Values) -> Response:
         "what_if.html.j2", here="runs", run=found, told=told,
         sites=[(one.id, one.name) for one in setup.catalogue.sites()],
         devices=[(one.id, one.name) for one in setup.catalogue.devices() if one.kind != "cpu"],
+        asked_sites=values["site"], asked_devices=values["device"],
     )  # fmt: skip
 
 

@@ -22,7 +22,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from types import FrameType
@@ -30,6 +29,7 @@ from typing import Any
 
 from lowcarb.core.units import MEGA
 from lowcarb.errors import SensorUnavailable, SettingError
+from lowcarb.integrations.limit_cards import begun, cards, shown
 from lowcarb.integrations.limit_notes import (
     MW_PER_W,
     by_hand,
@@ -41,7 +41,7 @@ from lowcarb.integrations.limit_notes import (
     take_back,
 )
 from lowcarb.ledger.home import PRIVATE_DIRECTORY, home
-from lowcarb.sensors.gpu import Gpu, visible
+from lowcarb.sensors.gpu import Gpu
 from lowcarb.tracker.process import Process, is_alive, this_process
 
 FOLDER = "limits"
@@ -91,7 +91,8 @@ class _Wish:
 @contextmanager
 def gpu_limits(
     *, power_w: float | None = None, share: float | None = None, clock_hz: float | None = None,
-    required: bool = True, home_path: Path | None = None, environ: Mapping[str, str] = os.environ,
+    clock_share: float | None = None, required: bool = True, home_path: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Limits]:  # fmt: skip
     """Limit the GPUs that CUDA leaves to this process; take the limits back at the end, however it comes.
 
@@ -102,6 +103,7 @@ def gpu_limits(
         share: cap as a share of each GPU's default limit, in place of `power_w`.
         clock_hz: graphics clock to lock each GPU to [Hz]. NVML does not tell an earlier lock, so one that somebody
             else had set is gone afterwards.
+        clock_share: the lock as a share of each GPU's highest graphics clock, in place of `clock_hz`.
         required: False goes on without the limits that are refused, and says so in `Limits.refused` and the log.
         home_path: where notes of what was set are kept; lowcarb's home unless given.
         environ: for CUDA_VISIBLE_DEVICES.
@@ -110,12 +112,13 @@ def gpu_limits(
         SettingError: nothing or too much is asked for, a value outside what a GPU allows, or another run limits it.
         SensorUnavailable: no NVML, no such GPU, or a refusal, with what to type.
     """
-    _check(power_w, share, clock_hz)
+    wanted = _Wanted(power_w, share, clock_hz, clock_share)
+    wanted.check()
     notes = (home() if home_path is None else home_path) / FOLDER
-    with _nvml() as nvml:
+    with begun() as nvml:
         for line in _restored(nvml, notes):
             _log.warning("%s", line)
-        wishes = [_wish(nvml, gpu, handle, power_w, share, clock_hz) for gpu, handle in _shown(nvml, environ)]
+        wishes = [_wish(nvml, gpu, handle, wanted) for gpu, handle in shown(nvml, environ)]
         held = _Held(nvml, notes)
         with held:
             refused = tuple(refusal for wish in wishes for refusal in held.apply(wish, required=required))
@@ -133,7 +136,7 @@ def restore_leftover(home_path: Path | None = None) -> tuple[str, ...]:
     if not notes_in(notes):
         return ()
     try:
-        with _nvml() as nvml:
+        with begun() as nvml:
             return tuple(_restored(nvml, notes))
     except SensorUnavailable as error:
         return tuple(f"{by_hand(note)} (NVML is not there: {error.reason})" for note in dead_notes(notes))
@@ -147,20 +150,31 @@ def leftover(home_path: Path | None = None) -> tuple[str, ...]:
 # What is asked for.
 
 
-def _check(power_w: float | None, share: float | None, clock_hz: float | None) -> None:
-    if power_w is None and share is None and clock_hz is None:
-        raise SettingError("power_w", None, "a cap [W], or give a share or clock_hz")
-    if power_w is not None and share is not None:
-        raise SettingError("share", share, "not given together with power_w: both are the cap")
-    for name, value, most in (("power_w", power_w, None), ("share", share, 1.0), ("clock_hz", clock_hz, None)):
-        if value is not None and not (isfinite(value) and 0.0 < value <= (most or value)):
-            raise SettingError(name, value, "above 0 and at most 1" if most else "a finite number above 0")
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked for, of every GPU."""
+
+    power_w: float | None
+    share: float | None
+    clock_hz: float | None
+    clock_share: float | None
+
+    def check(self) -> None:
+        if self.power_w is None and self.share is None and self.clock_hz is None and self.clock_share is None:
+            raise SettingError("power_w", None, "a cap [W], or give a share, clock_hz or clock_share")
+        if self.power_w is not None and self.share is not None:
+            raise SettingError("share", self.share, "not given together with power_w: both are the cap")
+        if self.clock_hz is not None and self.clock_share is not None:
+            raise SettingError("clock_share", self.clock_share, "not given together with clock_hz: both are the lock")
+        for name, most in (("power_w", None), ("share", 1.0), ("clock_hz", None), ("clock_share", 1.0)):
+            value = getattr(self, name)
+            if value is not None and not (isfinite(value) and 0.0 < value <= (most or value)):
+                raise SettingError(name, value, "above 0 and at most 1" if most else "a finite number above 0")
 
 
-def _wish(
-    nvml: Any, gpu: Gpu, handle: Any, power_w: float | None, share: float | None, clock_hz: float | None
-) -> _Wish:
-    power_mw = before_mw = clock_mhz = None
+def _wish(nvml: Any, gpu: Gpu, handle: Any, wanted: _Wanted) -> _Wish:
+    power_w, share = wanted.power_w, wanted.share
+    power_mw = before_mw = None
     if power_w is not None or share is not None:
         try:
             low_mw, high_mw = nvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)
@@ -176,61 +190,25 @@ def _wish(
             bounds = f"{low_mw / MW_PER_W:g} to {high_mw / MW_PER_W:g} W"
             of = "" if share is None else f" ({low_mw / default_mw:.2f} to {high_mw / default_mw:.2f} of the default)"
             raise SettingError(name, value, f"{bounds}{of}, which is what {gpu.name} ({gpu.uuid}) allows")
-    if clock_hz is not None:
-        clock_mhz = max(1, round(clock_hz / MEGA))
-        with suppress(nvml.NVMLError):
-            most_mhz = nvml.nvmlDeviceGetMaxClockInfo(handle, CLOCK_GRAPHICS)
-            if clock_mhz > most_mhz:
-                expected = f"at most {most_mhz * MEGA:g}, the highest graphics clock of {gpu.name} ({gpu.uuid})"
-                raise SettingError("clock_hz", clock_hz, expected)
+    clock_mhz = _clock_mhz(nvml, gpu, handle, wanted)
     return _Wish(gpu, handle, power_mw, before_mw, clock_mhz)
 
 
-# NVML.
-
-
-@contextmanager
-def _nvml() -> Iterator[Any]:
-    """NVML, begun and let go."""
-    try:
-        nvml: Any = import_module("pynvml")
-    except ImportError as error:
-        raise SensorUnavailable("nvml", f"no NVML binding ({error})", "pip install nvidia-ml-py") from error
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError as error:
-        remedy = "Only NVIDIA GPUs can be limited; with one, check `nvidia-smi`, and in a container pass `--gpus all`"
-        raise SensorUnavailable("nvml", f"NVML does not start ({error})", remedy) from error
-    try:
-        yield nvml
-    finally:
-        with suppress(nvml.NVMLError):
-            nvml.nvmlShutdown()
-
-
-def _shown(nvml: Any, environ: Mapping[str, str]) -> list[tuple[Gpu, Any]]:
-    """The GPUs that CUDA leaves to this process, with their handles."""
-    found = _all(nvml)
-    if not found:
-        raise SensorUnavailable("nvml", "the driver lists no GPU that answers", "In a container pass `--gpus all`")
-    shown, slices = visible(environ, [gpu for gpu, _ in found])
-    if slices:
-        remedy = "Ask for whole GPUs: a limit would hold for every slice"
-        raise SensorUnavailable("nvml", f"{slices[0]} is a slice of a GPU (MIG)", remedy)
-    return [found[index] for index in shown]
-
-
-def _all(nvml: Any) -> list[tuple[Gpu, Any]]:
-    found = []
-    count = 0
+def _clock_mhz(nvml: Any, gpu: Gpu, handle: Any, wanted: _Wanted) -> int | None:
+    """The clock to lock to; None where none is asked for."""
+    most_mhz: int | None = None
     with suppress(nvml.NVMLError):
-        count = nvml.nvmlDeviceGetCount()
-    for index in range(count):
-        with suppress(nvml.NVMLError):
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            uuid, name = str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle))
-            found.append((Gpu(uuid, name, None, None), handle))
-    return found
+        most_mhz = nvml.nvmlDeviceGetMaxClockInfo(handle, CLOCK_GRAPHICS)
+    if wanted.clock_share is not None:
+        if most_mhz is None:
+            raise SensorUnavailable("nvml", f"{gpu.name} ({gpu.uuid}) tells no highest clock", "Give clock_hz")
+        return max(1, round(wanted.clock_share * most_mhz))
+    if wanted.clock_hz is None:
+        return None
+    if most_mhz is not None and round(wanted.clock_hz / MEGA) > most_mhz:
+        expected = f"at most {most_mhz * MEGA:g}, the highest graphics clock of {gpu.name} ({gpu.uuid})"
+        raise SettingError("clock_hz", wanted.clock_hz, expected)
+    return max(1, round(wanted.clock_hz / MEGA))
 
 
 def _refusal(error: Exception, gpu: Gpu, what: str, command: str) -> SensorUnavailable:
@@ -374,7 +352,7 @@ def _claim(notes: Path, wish: _Wish) -> Path:
 
 def _restored(nvml: Any, notes: Path) -> Iterator[str]:
     """Take back what runs left that are no more; a sentence for each."""
-    handles = {gpu.uuid: handle for gpu, handle in _all(nvml)} if notes_in(notes) else {}
+    handles = {gpu.uuid: handle for gpu, handle in cards(nvml)} if notes_in(notes) else {}
     for path, note in notes_in(notes):
         if note is not None and is_alive(Process.from_dict(note["process"])) is not False:
             continue

@@ -34,8 +34,8 @@ EVERY_S = 5.0
 """Time between two looks at the tracker [s]."""
 HANG_S = 30.0
 """A listener that takes longer than this for one message is dropped [s]."""
-STOP_S = 1.5
-"""How long an end waits for the last figures to be told [s]."""
+STOP_S = 1.0
+"""How long an end waits in all for the last figures to be seen, and told to everybody [s]."""
 MOST_PHASES = 20
 """Phases that have a counter of their own; the energy of later ones goes to `others`. A name may be any text."""
 OTHERS = "others"
@@ -210,17 +210,22 @@ class Live:
         """Look now, and tell."""
         return self.guard.run("live", self._look, None)
 
-    def stop(self) -> None:
-        """A last look; listeners have `STOP_S` to take it. May be called twice."""
+    def stop(self, within_s: float = STOP_S) -> float:
+        """A last look; listeners have what is left of this time [s] to take it. May be called twice.
+
+        Returns:
+            What is left of the time [s]: who has more to end has so long.
+        """
+        until_s = time.monotonic() + within_s
         thread, self._thread = self._thread, None
         atexit.unregister(self.stop)
         if thread is None or os.getpid() != self._pid:
-            return
+            return within_s
         self._wake.set()
-        self.guard.within(STOP_S, "live", self._look)
-        until_s = time.monotonic() + STOP_S
+        self.guard.within(within_s, "live", self._look)
         for post in self._posts:
-            post.close(max(0.0, until_s - time.monotonic()))
+            post.close(until_s)
+        return max(0.0, until_s - time.monotonic())
 
     def _follow(self, tracker: Tracker) -> None:
         if self._silent or os.getpid() != self._pid:
@@ -316,10 +321,12 @@ class _Post:
         if self._thread is None:
             self._thread = start_thread(self._guard, self._what, self._run)
 
-    def close(self, wait_s: float) -> None:
-        """End, after what was handed over was told, or this time [s]."""
-        if self._thread is not None and not self._dropped:
-            self._idle.wait(wait_s)
+    def close(self, until_s: float) -> None:
+        """End, after what was handed over was told, or at this time [s]: then it is said that the last was dropped."""
+        if self._thread is not None and not self._dropped and not self._closed:
+            told = self._idle.wait(max(0.0, until_s - time.monotonic()))
+            if not told and not self._dropped:
+                self._guard.record(f"{self._what}: no answer by the end; the last figures were not told")
         self._closed = True
         self._came.set()
 

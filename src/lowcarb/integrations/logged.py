@@ -17,8 +17,8 @@ from lowcarb.tracker.track import Tracker
 ENERGY_J = "lowcarb/energy_j"
 FINAL = "lowcarb/final"
 ESTIMATES = ("energy_j", "operational_g", "embodied_g", "water_l", "cost", "duration_s")
-END_S = 3.0
-"""How long the end waits until the last figures are logged [s]; then they are logged in the background."""
+END_S = 1.0
+"""How long the end waits in all until the last figures are logged [s]; then they are logged in the background."""
 
 
 def live_figures(figures: Figures) -> dict[str, float]:
@@ -82,8 +82,8 @@ def logging(
             live.follow(tracker)
             yield tracker
     finally:
-        live.stop()
-        guard.within(END_S, what, finish)
+        left_s = live.stop(END_S / 2.0)
+        guard.within(left_s + END_S / 2.0, f"{what}: the last figures", finish)
 
 
 def _estimates(footprint: Footprint) -> Mapping[str, Estimate]:

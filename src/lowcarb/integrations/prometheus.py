@@ -21,6 +21,8 @@ from lowcarb.tracker.track import Tracker
 
 MOST_FAILURES = 3
 """After so many failures in a row a file or gateway is told nothing more."""
+SERVE_S = 2.0
+"""How long it is waited for a port [s]: a name that has to be looked up may take its time."""
 RUN_INFO = "lowcarb_run"
 
 
@@ -45,6 +47,8 @@ class LowcarbCollector:
         self._labels = {label(name): label(value) for name, value in (labels or {}).items()}
         self.live = Live(every_s)
         self._server: Any = None
+        self.refused: str | None = None
+        """Why the port could not be had."""
         if registry is not None:
             registry.register(self)
 
@@ -63,12 +67,16 @@ class LowcarbCollector:
         yield from [] if figures is None else self.live.guard.run("prometheus", lambda: self._families(figures), [])
 
     def close(self) -> None:
-        """Stop looking, and serving."""
-        self.live.stop()
+        """Stop looking, and serving: in a second, and who is asking then gets no answer."""
+        left_s = self.live.stop()
         if self._server is not None:
             server, self._server = self._server, None
-            self.live.guard.run("prometheus", server.shutdown, None)
-            self.live.guard.run("prometheus", server.server_close, None)
+
+            def close() -> None:
+                server.shutdown()
+                server.server_close()
+
+            self.live.guard.within(left_s, "prometheus", close)
 
     @property
     def port(self) -> int | None:
@@ -77,7 +85,10 @@ class LowcarbCollector:
 
     def _serve(self, port: int, address: str, registry: Any) -> None:
         client = needed("prometheus_client", "Prometheus", "prometheus")
-        self._server, _ = client.start_http_server(port, addr=address, registry=registry)
+        try:
+            self._server, _ = client.start_http_server(port, addr=address, registry=registry)
+        except OSError as error:
+            self.refused = error.strerror or str(error)
 
     def _family(self, one: Instrument) -> Any:
         make = self._core.CounterMetricFamily if one.kind == "counter" else self._core.GaugeMetricFamily
@@ -97,8 +108,9 @@ class LowcarbCollector:
 
 
 def serve(
-    port: int, address: str = "127.0.0.1", *, labels: Mapping[str, str] | None = None, every_s: float = EVERY_S
-) -> LowcarbCollector:
+    port: int, address: str = "127.0.0.1", *, labels: Mapping[str, str] | None = None, every_s: float = EVERY_S,
+    strict: bool = False,
+) -> LowcarbCollector:  # fmt: skip
     """A page at `http://address:port/metrics`, of lowcarb's metrics only. A port that is taken is said, and no more.
 
     Args:
@@ -106,16 +118,24 @@ def serve(
         address: this machine only by default: the page has no password.
         labels: as for `LowcarbCollector`.
         every_s: as for `LowcarbCollector`.
+        strict: refuse a port that cannot be had, for those who have not begun to train yet.
 
     Raises:
         MissingExtra: prometheus_client is not installed.
-        SettingError: a setting is not what it may be.
+        SettingError: a setting is not what it may be; or `strict`, and the port cannot be had.
     """
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 2**16:
-        raise SettingError("port", port, "a number from 0 to 65535")
+        raise SettingError("prometheus", port, "a port: a number from 0 to 65535")
     registry = needed("prometheus_client", "Prometheus", "prometheus").CollectorRegistry()
     collector = LowcarbCollector(registry, labels=labels, every_s=every_s)
-    collector.live.guard.run("prometheus", lambda: collector._serve(port, address, registry), None)  # noqa: SLF001
+    guard = collector.live.guard
+    # The server's threads take no signals, as their parent does not: those are for the program.
+    guard.within(SERVE_S, "prometheus", lambda: collector._serve(port, address, registry))  # noqa: SLF001  # of this file
+    if collector.port is None:
+        why = f"it cannot be had at {address} ({collector.refused or 'no answer'})"
+        if strict:
+            raise SettingError("prometheus", port, f"a port that is free; {why}")
+        guard.record(f"prometheus: port {port}: {why}")
     return collector
 
 

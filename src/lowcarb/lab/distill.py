@@ -81,7 +81,7 @@ def trained_teacher(lesson: Lesson, teacher: Built, material: Material) -> Train
 
 def teacher_recipe(recipe: Recipe) -> Recipe:
     """The student's, without a teacher and to the end."""
-    return replace(recipe, teacher=None, patience=None)
+    return replace(recipe, teacher=None, patience=None, least_gain=None)
 
 
 def question_losses(lesson: Lesson, built: Built, material: Material) -> tuple[list[float], Trained]:

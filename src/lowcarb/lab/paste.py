@@ -100,9 +100,15 @@ def code(arm: Arm) -> str:
         *(f"    {name}={value!r}," for name, value in training_arguments(recipe).items()),
         ")",
         "trainer = Trainer(model=model, args=arguments, train_dataset=train, data_collator=collator)",
-        "trainer.train()",
+        *_train(recipe),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _train(recipe: Recipe) -> list[str]:
+    if not recipe.keep_memory:
+        return ["trainer.train()"]
+    return ["import lowcarb.levers", "with lowcarb.levers.keep_memory():", "    trainer.train()"]
 
 
 LAYERS = {"bert": "base_model.encoder.layer", "distilbert": "base_model.transformer.layer", "t5": "encoder.block"}
@@ -155,4 +161,6 @@ def _of_data(recipe: Recipe) -> list[str]:
         ]
     if recipe.patience is not None:
         lines += [f"# EarlyStoppingCallback(early_stopping_patience={recipe.patience}) on a held-out tenth"]
+    if recipe.least_gain is not None:
+        lines += [f"# stop where lowcarb.core.gain.gain_to_come(looks) < {recipe.least_gain!r} on a held-out tenth"]
     return lines

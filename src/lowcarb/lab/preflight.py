@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +15,21 @@ from lowcarb.errors import CatalogueError, LowcarbError, SettingError, StudyErro
 from lowcarb.lab.data import Corpus
 from lowcarb.lab.sources import pretrained_folder
 from lowcarb.lab.study import study_facts
-from lowcarb.lab.support import able_here, refusals
+from lowcarb.lab.support import able_here, of_the_device, refusals
 from lowcarb.lab.tokenizers import build_tokenizer, native_tokenizer, same_vocabulary
 
 
-def preflight(study: Study, root: Path, catalogue: Catalogue) -> tuple[Corpus, Facts]:
+def preflight(
+    study: Study, root: Path, catalogue: Catalogue, *, may_limit: Callable[[], bool] = lambda: False
+) -> tuple[Corpus, Facts]:
     """The study's questions and what the linter needs to know.
+
+    Args:
+        study: to be run.
+        root: where its data files are.
+        catalogue: of devices and sites.
+        may_limit: whether limits may be set on this machine's GPUs by whoever runs the trials; asked only where an arm
+            wants one.
 
     Raises:
         StudyError: everything that would stop the study later: data, models, tokenizers, recipes, devices, site.
@@ -39,7 +48,8 @@ def preflight(study: Study, root: Path, catalogue: Catalogue) -> tuple[Corpus, F
     if problems:
         raise StudyError(study.id, problems)
     corpus, facts = study_facts(study, root, vocabularies)
-    return corpus, replace(facts, able=able_here())
+    wanted = any(of_the_device(arm.levers) for arm in study.arms)
+    return corpus, replace(facts, able=able_here(power_limit=wanted and may_limit()))
 
 
 def _catalogue_problems(study: Study, catalogue: Catalogue) -> list[str]:

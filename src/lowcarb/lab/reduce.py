@@ -33,6 +33,8 @@ from lowcarb.lab.proposals import Predictor, Proposals
 from lowcarb.lab.task import Found, Task, f1_of, halves
 from lowcarb.lab.trying import Cost, Try, Workshop
 
+UNSEARCHED = frozenset({"keep-memory"})
+"""Levers whose effect outlasts a training: the next one in this process would be cheaper too, and so no baseline."""
 EXPLORE_SHARE, SECOND_SHARE, THIRD_SHARE = 0.6, 0.85, 0.95
 """Shares of what is left after the reference, until which stacks get their first, second and third seed."""
 DEAR_REFERENCE = 0.4
@@ -98,7 +100,7 @@ class _Search:
             raise SettingError("budget of money", money, "a site or devices whose price is known: see --site")
         self._probe_baseline()
         trial = task.trial(task.holdout.search, 0)
-        self.axes = axes_of(task.levers, trial, task.able, without=task.without)
+        self.axes = axes_of(task.levers, trial, task.able, without=task.without | UNSEARCHED)
         self._plan(self._find_twin(trial))
         equal = self._reference_stack(trial)
         exact = {axis.lever.id for axis in self.axes if axis.lever.exact}

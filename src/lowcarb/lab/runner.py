@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,25 +14,36 @@ import transformers
 from lowcarb.core.trial import Trial
 from lowcarb.errors import SettingError
 from lowcarb.lab.answer import answers
-from lowcarb.lab.base import OnStep
+from lowcarb.lab.base import OnStep, Step
 from lowcarb.lab.data import Corpus, Question, load_corpus
 from lowcarb.lab.distill import Lesson, question_losses, taught, teacher_recipe, trained_teacher
 from lowcarb.lab.features import extractive_windows, generative_windows
+from lowcarb.lab.heap import memory_kept_from
 from lowcarb.lab.models import Built, build_model
 from lowcarb.lab.score import score
 from lowcarb.lab.selection import Material, held_out, selected
 from lowcarb.lab.similarity import minilm_similarity
-from lowcarb.lab.support import check_arm
+from lowcarb.lab.support import check_arm, of_the_device
 from lowcarb.lab.tokenizers import build_tokenizer, fertility, native_tokenizer, same_vocabulary
 from lowcarb.lab.train import StepCount, Trained, device_for_training
 from lowcarb.tracker.track import Tracker
+
+DeviceLimits = Callable[[Sequence[str]], AbstractContextManager[object]]
+"""From levers as they are written to a block in which what they ask of the device is in force."""
 
 
 class TorchRunner:
     """Trains with PyTorch and Hugging Face transformers."""
 
-    def __init__(self, *, root: Path | None = None) -> None:
-        self._root = root
+    def __init__(self, *, root: Path | None = None, limits: DeviceLimits | None = None) -> None:
+        """A runner.
+
+        Args:
+            root: where data files are, by relative path.
+            limits: puts the limits that the levers of a trial ask of the device in force for a block and takes them
+                back after it; None refuses trials that ask for any.
+        """
+        self._root, self._limits = root, limits
         self._corpus: tuple[str, Corpus] | None = None
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
@@ -48,6 +60,9 @@ class TorchRunner:
             torch.set_num_threads(trial.threads)
         arm = trial.arm
         check_arm(arm)
+        if self._limits is None and of_the_device(trial.levers):
+            asked = ", ".join(of_the_device(trial.levers))
+            raise SettingError("lever", asked, "one that this runner sets: it was given nothing that limits the device")
         with tracker.phase("prepare"):
             corpus = self._load(trial)
             text = corpus.text()
@@ -59,7 +74,7 @@ class TorchRunner:
             teacher = _teacher(trial, tokenizer, text, device)
             material = _material(corpus.train, tokenizer, trial, generative=model.config.is_encoder_decoder)
         lesson = Lesson(arm.recipe, trial.seed, tokenizer.pad_token_id, on_step)
-        with tracker.phase("train"), count.metering():
+        with self._limited(trial), tracker.phase("train"), count.metering(), _memory(lesson) as lesson:
             trained, facts = _trained(lesson, built, teacher, material)
             tracker.tokens(int(trained.tokens))
             tracker.steps(trained.steps)
@@ -83,11 +98,31 @@ class TorchRunner:
             },
         }  # fmt: skip
 
+    def _limited(self, trial: Trial) -> AbstractContextManager[object]:
+        """What the levers ask of the device, in force within."""
+        asked = of_the_device(trial.levers)
+        return self._limits(asked) if self._limits is not None and asked else nullcontext()
+
     def _load(self, trial: Trial) -> Corpus:
         """The study's questions, read once for all its trials."""
         if self._corpus is None or self._corpus[0] != trial.data_digest:
             self._corpus = (trial.data_digest, load_corpus(trial.data, root=self._root))
         return self._corpus[1]
+
+
+@contextmanager
+def _memory(lesson: Lesson) -> Iterator[Lesson]:
+    """The lesson, in which memory is kept from the first step on where its recipe says so."""
+    if not lesson.recipe.keep_memory:
+        yield lesson
+        return
+    with memory_kept_from() as begin:
+
+        def on_step(step: Step) -> None:
+            begin()
+            lesson.on_step(step)
+
+        yield replace(lesson, on_step=on_step)
 
 
 def _material(
@@ -125,11 +160,13 @@ def _trained(
 ) -> tuple[Trained, dict[str, object]]:
     """Train the model, and before it whatever its recipe asks for: all that is metered as training."""
     recipe, held, before = lesson.recipe, None, []
-    if recipe.patience is not None:
+    if recipe.looks:
         rest, looked_at = held_out(material.questions, lesson.seed)
         held, material = material.part(looked_at), material.part(rest)
         if not held.windows or not material.windows:
-            raise SettingError("recipe.patience", recipe.patience, "None: too few paragraphs to hold a tenth out")
+            name = "patience" if recipe.patience is not None else "least_gain"
+            expected = "None: too few paragraphs to hold a tenth out"
+            raise SettingError(f"recipe.{name}", getattr(recipe, name), expected)
     if recipe.data_share < 1.0 or recipe.selection == "deduplicated":
         losses = None
         if recipe.selection == "loss":

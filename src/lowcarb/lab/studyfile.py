@@ -29,7 +29,9 @@ from lowcarb.core.trial import (
 )
 from lowcarb.errors import StudyError
 
-TRAINER = Able(frozenset({"fp32", "bf16", "fp16"}), gpu=True, compile=True, power_limit=False, adapters=True)
+TRAINER = Able(
+    frozenset({"fp32", "bf16", "fp16"}), gpu=True, compile=True, power_limit=True, adapters=True, keep_memory=True
+)
 """What lowcarb's own trainer can do on a device that can do all: whether this one can is for the linter to say."""
 
 POSITIONS = 512
@@ -52,6 +54,7 @@ RANGES: Mapping[str, Any] = {
     "lora_rank": Field(ge=1),
     "data_share": Field(gt=0, le=1),
     "patience": Field(ge=1),
+    "least_gain": Field(gt=0, le=10_000),
     "unmetered_epochs": Field(ge=0),
     "vocabulary": Field(ge=300),
     "train_questions": Field(ge=1),

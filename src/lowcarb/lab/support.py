@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from importlib.util import find_spec
 
-from lowcarb.core.levers import Able
+from lowcarb.core.levers import LEVERS, Able, parse_pulled
 from lowcarb.core.trial import Arm, Recipe
 from lowcarb.errors import SettingError
+from lowcarb.lab.heap import why_not
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
@@ -24,14 +26,26 @@ def check_arm(arm: Arm) -> None:
         raise refusal
 
 
-def able_here() -> Able:
-    """What this machine can do, as levers ask for it."""
+def of_the_device(levers: Iterable[str]) -> list[str]:
+    """Those that set the device for as long as the training lasts, and leave the recipe as it is."""
+    return [text for text in levers if LEVERS[parse_pulled(text).lever].kind == "hardware"]
+
+
+def able_here(*, power_limit: bool = False) -> Able:
+    """What this machine can do, as levers ask for it.
+
+    Args:
+        power_limit: whether whoever runs the trials may and will set limits on its GPUs.
+    """
     import torch  # noqa: PLC0415
 
     gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
     precisions = {"fp32"} | ({"bf16"} if bf16 else set()) | ({"fp16"} if torch.cuda.is_available() else set())
-    return Able(frozenset(precisions), gpu=gpu, compile=True, power_limit=False, adapters=find_spec("peft") is not None)
+    return Able(
+        frozenset(precisions), gpu=gpu, compile=True, power_limit=power_limit, adapters=find_spec("peft") is not None,
+        keep_memory=_no_heap() is None,
+    )  # fmt: skip
 
 
 def _numbers(recipe: Recipe) -> list[SettingError]:
@@ -40,6 +54,8 @@ def _numbers(recipe: Recipe) -> list[SettingError]:
         value = getattr(recipe, name)
         if value is not None and value < least:
             found.append(SettingError(f"recipe.{name}", value, f"{least} or more"))
+    if recipe.least_gain is not None and not recipe.least_gain > 0.0:
+        found.append(SettingError("recipe.least_gain", recipe.least_gain, "above 0"))
     if not 0.0 < recipe.data_share <= 1.0:
         found.append(SettingError("recipe.data_share", recipe.data_share, "above 0 and at most 1"))
     return found
@@ -64,6 +80,8 @@ def _installed(recipe: Recipe) -> list[SettingError]:
     found = []
     if recipe.precision == "fp8":
         found.append(SettingError("recipe.precision", "fp8", "fp32, bf16 or fp16: the lab has no kernels for fp8"))
+    if recipe.keep_memory and (reason := _no_heap()) is not None:
+        found.append(SettingError("recipe.keep_memory", recipe.keep_memory, f"false: {reason}"))
     if recipe.lora_rank is not None and find_spec("peft") is None:
         expected = "None, or the library for adapters: pip install 'lowcarb[lab]'"
         found.append(SettingError("recipe.lora_rank", recipe.lora_rank, expected))
@@ -72,6 +90,14 @@ def _installed(recipe: Recipe) -> list[SettingError]:
         expected = f"false, or a compiler on the path ({', '.join(COMPILERS)})"
         found.append(SettingError("recipe.compile", recipe.compile, expected))
     return found
+
+
+def _no_heap() -> str | None:
+    """Why memory cannot be kept in a training here, in words; None where it can."""
+    import torch  # noqa: PLC0415
+
+    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return "the training is on a GPU, which keeps its memory by itself" if gpu else why_not()
 
 
 def _of_family(arm: Arm) -> list[SettingError]:

@@ -178,7 +178,7 @@ def train(  # noqa: PLR0913  # a training has as many parts
         sequences += windows
         cost += _step_cost(spec, together, recipe)
         if looks is not None:
-            cost += looks.after(taken, steps, model, spec)
+            cost += looks.after(taken, steps, model, spec, cost.flops)
         on_step(Step(taken, steps, loss_value))
     if looks is not None:
         looks.restore(model)

@@ -21,6 +21,7 @@ from lowcarb.ledger.query import (
     Query,
     Row,
     Sum,
+    Summary,
     cursor,
     folded,
     group_of,
@@ -96,7 +97,7 @@ class Book(ABC):
             found = connection.execute(select(ATTEMPT).where(ATTEMPT.c.id == attempt_id)).one_or_none()
             if found is None:
                 raise LedgerError(self.name, f"no attempt {attempt_id!r}", "Begin an attempt before finishing it")
-            keep_hours(connection, attempt_id, document)
+            _keep_hours(connection, attempt_id, document)
             summarise(connection, found.run_id)
             return _attempt(found)
 
@@ -104,7 +105,7 @@ class Book(ABC):
 
     def runs(self, *, kind: str | None = None, study: str | None = None, limit: int = 100) -> Sequence[Run]:
         """Runs, newest first."""
-        asked = select(RUN).where(*totals.conditions(Query(kind=kind, study=study)))
+        asked = select(RUN).where(*totals.of_runs(Query(kind=kind, study=study)))
         asked = asked.order_by(RUN.c.created_ns.desc(), RUN.c.id).limit(max(limit, 0))
         return [_run(row) for row in self._do(lambda connection: connection.execute(asked).all(), write=False)]
 
@@ -200,17 +201,35 @@ def new_run(run_id: str, key: str, kind: str, name: str, study: str | None, crea
     """A run's columns, before its first attempt."""
     return {
         "id": run_id, "key": key, "kind": kind, "name": name, "study": study, "created_ns": created_ns,
-        "folded": folded(name), "month": month_of(created_ns), "study_mark": mark_of(study), "started_ns": created_ns,
+        **sought(name, study, created_ns), "started_ns": created_ns,
     }  # fmt: skip
 
 
-def keep_hours(connection: Connection, attempt_id: str, document: Mapping[str, object]) -> None:
-    """Keep the energy by hour of an attempt's document."""
-    connection.execute(HOUR.delete().where(HOUR.c.attempt_id == attempt_id))
-    rows = [
+def sought(name: str, study: str | None, created_ns: int) -> dict[str, object]:
+    """The columns of a run that it is sought by and that follow from others."""
+    return {"folded": folded(name), "month": month_of(created_ns), "study_mark": mark_of(study)}
+
+
+def summed(one: Summary) -> dict[str, object]:
+    """The columns of a run that its attempts give."""
+    return {
+        "attempts": one.attempts, "status": one.status, "started_ns": one.started_ns, "ended_ns": one.ended_ns,
+        "energy_j": one.energy_j, "operational_g": one.operational_g, "energy_rank": rank(one.energy_j),
+        "carbon_rank": rank(one.operational_g), "site": one.site, "site_mark": mark_of(one.site),
+    }  # fmt: skip
+
+
+def hour_rows(attempt_id: str, document: Mapping[str, object]) -> list[dict[str, object]]:
+    """The energy by hour of an attempt's document, as rows."""
+    return [
         {"attempt_id": attempt_id, "device": hour.device, "start_ns": hour.start_ns, "energy_j": hour.energy_j}
         for hour in hours_of(document)
     ]
+
+
+def _keep_hours(connection: Connection, attempt_id: str, document: Mapping[str, object]) -> None:
+    connection.execute(HOUR.delete().where(HOUR.c.attempt_id == attempt_id))
+    rows = hour_rows(attempt_id, document)
     if rows:
         connection.execute(HOUR.insert(), rows)
 
@@ -221,14 +240,8 @@ def summarise(connection: Connection, run_id: str) -> None:
     before = connection.execute(select(RUN).where(here)).one()
     asked = select(*_FIGURES).where(ATTEMPT.c.run_id == run_id).order_by(ATTEMPT.c.started_ns, ATTEMPT.c.number)
     found = connection.execute(asked).all()
-    one = summary_of([(_bare(row), row.site) for row in found])
-    connection.execute(
-        RUN.update().where(here).values(
-            attempts=one.attempts, status=one.status, started_ns=one.started_ns, ended_ns=one.ended_ns,
-            energy_j=one.energy_j, operational_g=one.operational_g, energy_rank=rank(one.energy_j),
-            carbon_rank=rank(one.operational_g), site=one.site, site_mark=mark_of(one.site),
-        )
-    )  # fmt: skip
+    one = summary_of([(bare(row), row.site) for row in found])
+    connection.execute(RUN.update().where(here).values(summed(one)))
     if before.attempts:
         totals.count(connection, before, -1)
     totals.count(connection, connection.execute(select(RUN).where(here)).one(), 1)
@@ -244,7 +257,7 @@ def _asked(query: Query, after: str | None) -> Select[Any]:
         if number == 0 and query.order == "newest":
             # The same values, out of the index of the tags.
             place, last = tag.c.created_ns, tag.c.run_id
-    asked = select(RUN).select_from(source).where(*totals.conditions(query))
+    asked = select(RUN).select_from(source).where(*totals.of_runs(query))
     if after is not None:
         asked = asked.where(tuple_(place, last) < tuple_(*place_of(after, query.order)))
     return asked.order_by(place.desc(), last.desc())
@@ -292,7 +305,7 @@ def _row(row: Any, tags: Mapping[str, str]) -> Row:
     )  # fmt: skip
 
 
-def _bare(row: Any) -> Attempt:
+def bare(row: Any) -> Attempt:
     """An attempt without its document."""
     return Attempt(
         row.id, row.run_id, row.number, row.status, row.started_ns, row.ended_ns, row.energy_j, row.operational_g, {}

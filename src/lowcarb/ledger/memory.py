@@ -36,6 +36,7 @@ class _Row:
 
     attempt: Attempt
     text: str
+    site: str | None
 
     def read(self) -> Attempt:
         return replace(self.attempt, document=decode(self.text))
@@ -48,6 +49,8 @@ class MemoryLedger:
         self._lock = Lock()
         self._runs: dict[str, Run] = {}
         self._rows: dict[str, _Row] = {}
+        self._attempts: dict[str, list[str]] = {}
+        """Ids of each run's attempts."""
         self._tags: dict[str, dict[str, str]] = {}
         self._readings: dict[str, dict[tuple[int, str], float]] = {}
         self._closed = False
@@ -67,9 +70,10 @@ class MemoryLedger:
             if attempt_id not in self._rows:
                 run_id = run_id_of(key)
                 self._runs.setdefault(run_id, Run(run_id, key, kind, name, study, started_ns))
-                number = 1 + max((one.number for one in self._of(run_id)), default=0)
-                attempt = Attempt(attempt_id, run_id, number, "running", started_ns, None, None, None, {})
-                self._rows[attempt_id] = _Row(attempt, "{}")
+                others = self._attempts.setdefault(run_id, [])
+                attempt = Attempt(attempt_id, run_id, 1 + len(others), "running", started_ns, None, None, None, {})
+                self._rows[attempt_id] = _Row(attempt, "{}", None)
+                others.append(attempt_id)
             return self._rows[attempt_id].read()
 
     def finish(self, attempt_id: str, *, status: Status, ended_ns: int, document: Mapping[str, object]) -> Attempt:
@@ -86,7 +90,7 @@ class MemoryLedger:
                 energy_j=energy_j,
                 operational_g=operational_g,
             )
-            self._rows[attempt_id] = _Row(ended, text)
+            self._rows[attempt_id] = _Row(ended, text, site_of(decode(text)))
             return self._rows[attempt_id].read()
 
     def runs(self, *, kind: str | None = None, study: str | None = None, limit: int = 100) -> Sequence[Run]:
@@ -109,8 +113,7 @@ class MemoryLedger:
     def attempts(self, run_id: str) -> Sequence[Attempt]:
         """A run's attempts, oldest first."""
         with self._open():
-            rows = [row for row in self._rows.values() if row.attempt.run_id == run_id]
-        return [row.read() for row in sorted(rows, key=lambda row: (row.attempt.started_ns, row.attempt.number))]
+            return [row.read() for row in self._of(run_id)]
 
     def page(self, query: Query, *, limit: int = 50, after: str | None = None) -> Page:
         """Runs that a query asks for, a page at a time."""
@@ -172,15 +175,17 @@ class MemoryLedger:
         """Forget everything."""
         with self._lock:
             self._closed = True
-            self._runs, self._rows, self._tags, self._readings = {}, {}, {}, {}
+            self._runs, self._rows, self._attempts, self._tags, self._readings = {}, {}, {}, {}, {}
 
     def _open(self) -> Lock:
         if self._closed:
             raise LedgerError(WHERE, "it is closed", "Open it again")
         return self._lock
 
-    def _of(self, run_id: str) -> list[Attempt]:
-        return [row.attempt for row in self._rows.values() if row.attempt.run_id == run_id]
+    def _of(self, run_id: str) -> list[_Row]:
+        """A run's attempts, oldest first."""
+        rows = [self._rows[attempt_id] for attempt_id in self._attempts.get(run_id, ())]
+        return sorted(rows, key=lambda row: (row.attempt.started_ns, row.attempt.number))
 
     def _found(self, query: Query) -> list[Row]:
         with self._open():
@@ -188,9 +193,7 @@ class MemoryLedger:
         return [row for row in rows if _matches(row, query)]
 
     def _summed(self, run: Run) -> Row:
-        rows = [row for row in self._rows.values() if row.attempt.run_id == run.id]
-        rows.sort(key=lambda row: (row.attempt.started_ns, row.attempt.number))
-        one = summary_of([(row.attempt, site_of(decode(row.text))) for row in rows])
+        one = summary_of([(row.attempt, row.site) for row in self._of(run.id)])
         tags = dict(self._tags.get(run.id, {}))
         return Row(
             run, one.attempts, one.status, one.started_ns, one.ended_ns, one.energy_j, one.operational_g, one.site, tags

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -59,8 +60,11 @@ class PostgresLedger(Book):
                 "options": f"-c lock_timeout={BUSY_S}s -c client_encoding=UTF8",
             },
         )
-        if self._do(self._version, write=False) != REVISIONS[-1]:
-            self._do(self._prepare, write=True)
+        with ExitStack() as refused:
+            refused.callback(self._engine.dispose)
+            if self._do(self._version, write=False) != REVISIONS[-1]:
+                self._do(self._prepare, write=True)
+            refused.pop_all()
 
     def vacuum(self) -> None:
         """Give back the space of what was removed, and reckon the sums anew."""

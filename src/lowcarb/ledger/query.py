@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from lowcarb.core.units import s_from_ns
+from lowcarb.core.units import NS_PER_S
 from lowcarb.errors import SettingError
 from lowcarb.ledger.base import Attempt, Run, Status
 
@@ -129,7 +129,19 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 def month_of(time_ns: int) -> str:
     """The month of a time, UTC: `2026-11`."""
-    return datetime.fromtimestamp(s_from_ns(time_ns), UTC).strftime("%Y-%m")
+    # In whole seconds: as a float, the last nanoseconds of a month are the next one's.
+    one = datetime.fromtimestamp(time_ns // NS_PER_S, UTC)
+    return f"{one.year:04}-{one.month:02}"
+
+
+def month_start_ns(time_ns: int, *, later: bool) -> int:
+    """The nearest beginning of a month, UTC: at the time or after it, or else at the time or before it."""
+    one = datetime.fromtimestamp(time_ns // NS_PER_S, UTC)
+    start_ns = int(datetime(one.year, one.month, 1, tzinfo=UTC).timestamp()) * NS_PER_S
+    if not later or start_ns == time_ns:
+        return start_ns
+    following = datetime(one.year + one.month // 12, one.month % 12 + 1, 1, tzinfo=UTC)
+    return int(following.timestamp()) * NS_PER_S
 
 
 def folded(name: str) -> str:

@@ -1,8 +1,8 @@
 """The schema of a ledger, for SQLite and PostgreSQL alike. What came when is in `lowcarb.ledger.migrations`.
 
-What a list is filtered and sorted by stands on the run itself, and sums over all runs stand in `total`: both are
-written in the transaction that writes the attempt. A `mark` stands for a text in an index, as PostgreSQL's cannot hold
-one of more than 2,700 bytes.
+What a list is filtered and sorted by stands on the run itself, and sums over all runs stand in `total`, at three
+levels (`lowcarb.ledger.totals`): both are written in the transaction that writes the attempt. A `mark` stands for a
+text in an index, as PostgreSQL's cannot hold one of more than 2,700 bytes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from sqlalchemy.types import TypeDecorator
 
 from lowcarb.ledger.record import RUN_ID_BYTES
 
-SCHEMA_VERSION = 2
-REVISIONS = ("0001", "0002")
+SCHEMA_VERSION = 3
+REVISIONS = ("0001", "0002", "0003")
 """Alembic's name of each version, oldest first."""
 VERSION_TABLE = "lowcarb_version"
 MARK = String(2 * RUN_ID_BYTES)
@@ -112,6 +112,7 @@ TAG = Table(
 TOTAL = Table(
     "total",
     METADATA,
+    Column("level", Integer, nullable=False),
     Column("month", String(7), nullable=False),
     Column("kind", Verbatim, nullable=False),
     Column("status", Verbatim, nullable=False),
@@ -123,7 +124,7 @@ TOTAL = Table(
     Column("energy_j", Float, nullable=False),
     Column("operational_g", Float, nullable=False),
     Column("unknown", Integer, nullable=False),
-    Index("total_of", "month", "kind", "status", "study_mark", "site_mark"),
+    Index("total_of", "level", "study_mark", "month", "kind", "status", "site_mark"),
 )
 HOUR = Table(
     "hour",

@@ -11,7 +11,7 @@ from lowcarb.report.columns import Column, Table, measure, words
 from lowcarb.report.digest import Document
 from lowcarb.report.everyday import everyday_table, everyday_words
 from lowcarb.report.figures import NARROW, WIDE
-from lowcarb.report.foretold import section_of, told_of
+from lowcarb.report.foretold import Told, section_of, told_of, told_words
 from lowcarb.report.format import UNKNOWN, exactly, figure, fixed, percent, plain, quantity, writable
 from lowcarb.report.markdown import escaped, items, markdown_table
 from lowcarb.report.page import BASES, Section, Tile, figure_section, sections_page, tile
@@ -62,6 +62,7 @@ def render_run_markdown(document: Mapping[str, Any]) -> str:
         markdown_table(phases_table(document)),
         markdown_table(where_table(grid)) if grid else "",
         markdown_table(scores_table(document)),
+        items(told_words(told_of_run(document))),
         items(_notices(document)),
         escaped(f"{measured_words(_share(document))}. {METHOD[0]} {METHOD[1]}"),
     ]
@@ -138,7 +139,7 @@ def _sections(document: Document) -> list[Section]:
         ),
         Section("phases", "Phases", tables=(phases_table(document),)),
         _power(shown, widths, breaks),
-        section_of(told_of(_name(document), document["forecast"], document["footprint"])),
+        section_of(told_of_run(document)),
         Section("scores", "Quality", tables=(scores_table(document),)),
         Section("attempts", "Every attempt", tables=(attempts_table(document),)),
         _measured(document),
@@ -146,6 +147,13 @@ def _sections(document: Document) -> list[Section]:
         Section("site", "Site", facts=setting.site(document) if document["site"] else ()),
         Section("machine", "Machine", facts=setting.machine(document)),
     ]
+
+
+def told_of_run(document: Document) -> list[Told]:
+    """The forecast against all that the run took: what was begun anew was spent too."""
+    totals = document["totals"]
+    outcome = {**totals, "duration_s": exactly(totals["duration_s"])} if document["footprint"] else None
+    return told_of(_name(document), document["forecast"], outcome, str(document["status"]))
 
 
 def _familiar(document: Document) -> Table:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from lowcarb.core.trial import Recipe
 from lowcarb.core.units import BYTES_PER_GIB
 from lowcarb.report.digest import Document, metric_of
-from lowcarb.report.format import figure, number, quantity
+from lowcarb.report.format import figure, number, percent, quantity
 from lowcarb.report.summary import points_words
 
 
@@ -35,6 +35,7 @@ UNUSUAL = (
     ("checkpointing", "activations computed anew"), ("compile", "compiled kernels"), ("attention", "attention"),
     ("data_share", "share of the questions"), ("selection", "which of them"),
     ("answer_windows", "only windows with the answer"), ("patience", "looks without a gain"), ("teacher", "teacher"),
+    ("keep_memory", "freed memory kept"), ("least_gain", "least gain, points a training"),
 )  # fmt: skip
 """Shown only where an arm has them otherwise than by default."""
 
@@ -132,7 +133,7 @@ def coverage(document: Document) -> tuple[Fact, ...]:
     footprints = [p["footprint"] for t in document["trials"] for p in t["phases"] if p["footprint"]]
     return (
         Fact("Energy covers", _joined(footprints, "scope")),
-        Fact("Got by", _joined(footprints, "method")),
+        Fact("Got by", _method(footprints)),
         Fact("Time, CPU time", "clocks of the machine", "measured" if footprints else ""),
         Fact("Quality", "answers scored against the data's own", "measured" if footprints else ""),
         Fact("Carbon", "energy priced at the site", _basis(footprints)),
@@ -141,6 +142,16 @@ def coverage(document: Document) -> tuple[Fact, ...]:
 
 def _joined(footprints: Iterable[Mapping[str, Any]], name: str) -> str:
     return "; ".join(dict.fromkeys(str(one[name]) for one in footprints)) or "nothing yet"
+
+
+def _method(footprints: Sequence[Mapping[str, Any]]) -> str:
+    """How the energy was got: what most of it was first, then each other way with its share."""
+    energy_j: dict[str, float] = {}
+    for one in footprints:
+        energy_j[str(one["method"])] = energy_j.get(str(one["method"]), 0.0) + one["energy_j"]["mid"]
+    first, *others = sorted(energy_j, key=lambda method: -energy_j[method]) or ["nothing yet"]
+    whole_j = sum(energy_j.values()) or 1.0
+    return "; ".join([first, *(f"{percent(energy_j[other] / whole_j)} of it: {other}" for other in others)])
 
 
 def _basis(footprints: Iterable[Mapping[str, Any]]) -> str:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from lowcarb.core.footprint import Footprint
 from lowcarb.errors import LowcarbError, SettingError
 from lowcarb.ledger.base import Status
 from lowcarb.tracker.books import Phase
+from lowcarb.tracker.guard import Guard
 from lowcarb.tracker.plan import Settings
 from lowcarb.tracker.process import cpu_s, descendants, tree_cpu_s
 from lowcarb.tracker.ranks import LEADER, WITHIN
@@ -64,6 +65,7 @@ def run_command(
     *,
     name: str | None = None,
     environ: Mapping[str, str] | None = None,
+    started: Callable[[Tracker], object] | None = None,
     **settings: Unpack[Settings],
 ) -> Outcome:
     """Run a command under the meter, and wait for it to end in its own time.
@@ -81,8 +83,10 @@ def run_command(
         argv: the command and its arguments.
         name: for people; the command's own name where None.
         environ: environment variables for the command, beside those of this process.
+        started: called with the tracker once it measures, before the command is begun: for those who show its figures
+            elsewhere. What it raises is logged, and no more.
         settings: as in `lowcarb.tracker.track.track`: key, study, site, interval_s, ledger, sensors, machine,
-            catalogue, home, budget, attribution, joins.
+            catalogue, home, budget, attribution, joins, forecast.
 
     Raises:
         SettingError: a setting is not what it may be.
@@ -95,6 +99,8 @@ def run_command(
     with _Forwarding() as forwarding:
         work = _Work(tracker, forwarding)
         tracker.start()
+        if started is not None:
+            Guard().run("started", lambda: started(tracker), None)
         exit_code = work.run(list(argv), environ or {})
         tracker.note("command", program)
         tracker.note("exit_code", exit_code)

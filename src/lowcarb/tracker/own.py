@@ -132,6 +132,8 @@ class Own:
         self._desk.prepare()
         # The journal first: who is killed while a driver takes its time to be opened has a row too.
         self._guard.run("journal", lambda: self._desk.open(self._header()), None)
+        if self._plan.budget is not None:
+            self.note("budget", self._plan.budget.as_dict())
         self._rig.open(self._take)
         self._guard.run("start", self._begin, None)
         header = self._guard.run("header", self._header, None)
@@ -171,6 +173,7 @@ class Own:
             self._guard.run("leader", self._listener.close, None)
         self._rig.stop()
         self._guard.run("books", self._write, None)
+        self._guard.run("budget", lambda: self._tell_outlook(at_s, last=True), None)
         if self._describing:
             self._described.wait(DESCRIBE_S)
         if (slept := slept_s() - self._slept_s) > SLEPT_FROM_S:
@@ -270,10 +273,18 @@ class Own:
                 self._books.seen(readings)
 
     def _look(self) -> None:
-        if self._watch.look(self.reckoning()[1], time.monotonic()):
+        now_s = time.monotonic()
+        reached = self._watch.look(self.reckoning()[1], now_s)
+        self._tell_outlook(now_s)
+        if reached:
             if self._listener is not None:
                 self._listener.tell({"over_budget": True})
             self.on_over_budget()
+
+    def _tell_outlook(self, at_s: float, *, last: bool = False) -> None:
+        """Have the journal say how the run will end, for those who look at it from outside."""
+        if (coming := self._watch.news(at_s, last=last)) is not None:
+            self.note("outlook", coming)
 
     # Figures.
 

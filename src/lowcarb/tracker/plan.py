@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol, TypedDict, get_args
 
 from lowcarb.core.budget import Budget, parse_budget
+from lowcarb.core.footprint import Footprint
 from lowcarb.core.hardware import Machine
 from lowcarb.core.site import Site
 from lowcarb.errors import SettingError
@@ -54,6 +55,7 @@ class Plan:
     budget: Budget | None
     attribution: Attribution
     joins: bool
+    forecast: Footprint | None = None
 
 
 class Settings(TypedDict, total=False):
@@ -71,6 +73,7 @@ class Settings(TypedDict, total=False):
     budget: Budget | str | None
     attribution: Attribution
     joins: bool
+    forecast: Footprint | str | os.PathLike[str] | None
 
 
 def make_plan(  # noqa: PLR0913  # all that `track` takes
@@ -89,6 +92,7 @@ def make_plan(  # noqa: PLR0913  # all that `track` takes
     budget: Budget | str | None,
     attribution: Attribution,
     joins: bool,
+    forecast: Footprint | str | os.PathLike[str] | None,
 ) -> Plan:
     """The settings, if they are good.
 
@@ -122,6 +126,7 @@ def make_plan(  # noqa: PLR0913  # all that `track` takes
         budget=parse_budget(budget),
         attribution=attribution,
         joins=joins,
+        forecast=None if forecast is None else _forecast(forecast),
     )
 
 
@@ -131,6 +136,12 @@ def usual_catalogue() -> TrackCatalogue:
     from lowcarb.catalogue import Catalogue  # noqa: PLC0415  # reads files; not needed where one is given
 
     return Catalogue.load()
+
+
+def _forecast(forecast: Footprint | str | os.PathLike[str]) -> Footprint:
+    from lowcarb.tracker.foretold import read_forecast  # noqa: PLC0415  # for the few runs that have one
+
+    return read_forecast(forecast)
 
 
 def _text(field: str, value: str) -> str:

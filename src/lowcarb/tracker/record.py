@@ -60,6 +60,11 @@ class Record:
         every = [reading for series in self._series for reading in series.between(-inf, inf)]
         return tuple(sorted(every, key=lambda reading: reading.at_s))
 
+    @property
+    def count(self) -> int:
+        """How many readings there are."""
+        return sum(len(series) for series in self._series)
+
     def energy(self, start_s: float, end_s: float) -> Energy:
         """Energy between two times of the run's clock [s]."""
         readings = [reading for series in self._series for reading in series.between(start_s, end_s)]

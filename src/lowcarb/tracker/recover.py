@@ -31,6 +31,9 @@ SILENT_S = S_PER_HOUR
 without a word [s]."""
 KEPT, KEPT_BYTES = 200, 256 * 2**20
 """Journals that are kept after the ledger has taken them in, the newest; it has all that reports need."""
+MOST_READINGS, READINGS_AT_ONCE = 100_000, 10_000
+"""Readings of a run that was cut off that the ledger is given: a day and more at one a second, and two seconds of
+work. Of a longer run it has the energy by phase and hour and the power over time, and its journal has all."""
 CUT_OFF = "cut off: nothing after the last reading is known"
 """The fault of an attempt whose process died."""
 
@@ -61,8 +64,9 @@ def recover(home: Path, ledger: Ledger, path: Path | str | None = None) -> list[
     """Take in the journals of attempts that belong into a ledger and are not in it yet.
 
     An attempt whose process died becomes `interrupted`, with its energy, phases and footprint up to the last reading;
-    one that ended gets the status that it ended with; one that is at work is shown as running. May be called at any
-    time and by several processes at once: no attempt is taken in twice.
+    one that ended gets the status that it ended with; one that is at work is shown as running. Of one that was cut
+    off the ledger is given the readings too, up to `MOST_READINGS`. May be called at any time and by several processes
+    at once: no attempt is taken in twice, and no reading.
 
     Args:
         home: where the journals are.
@@ -99,8 +103,24 @@ def recover(home: Path, ledger: Ledger, path: Path | str | None = None) -> list[
         attempt = enter(ledger, record.header, *booked)
         if attempt is not None:
             taken.append(attempt)
+        if record.end is None:
+            # Also where the attempt was there: it may be that who entered it was cut off here.
+            _give_readings(ledger, record)
         put_away(journal)
     return taken
+
+
+def _give_readings(ledger: Ledger, record: Record) -> None:
+    """Have the ledger keep what a run that was cut off had read. Those that it has stay as they are."""
+    header = record.header
+    if record.count > MOST_READINGS:
+        return
+    rows = [
+        (one.channel, header.started_ns + round((one.at_s - header.started_s) * NS_PER_S), one.value)
+        for one in record.readings
+    ]
+    for first in range(0, len(rows), READINGS_AT_ONCE):
+        ledger.add_readings(header.attempt_id, rows[first : first + READINGS_AT_ONCE])
 
 
 def _booked(record: Record) -> tuple[Ending, dict[str, object]]:

@@ -67,6 +67,8 @@ class Tracker:
         self._pid = os.getpid()
         self._nothing = self._own.unseen()
         """Figures of no time at all: where nothing can be reckoned any more."""
+        if plan.forecast is not None:
+            self.note("forecast", plan.forecast.as_dict())
 
     # The verbs.
 
@@ -335,6 +337,7 @@ def track(  # noqa: PLR0913  # each is a fact of the work, and nearly all have a
     budget: Budget | str | None = None,
     attribution: Attribution = "machine",
     joins: bool = False,
+    forecast: Footprint | str | os.PathLike[str] | None = None,
 ) -> Tracker:
     """A tracker for one attempt at a piece of work: use it in `with`, as a decorator, or by `start` and `stop`.
 
@@ -357,6 +360,8 @@ def track(  # noqa: PLR0913  # each is a fact of the work, and nearly all have a
         attribution: `machine` for all that this machine draws, or `process` for the share of this process and its
             children in processor and memory.
         joins: follow the tracker that this program runs under, if there is one, instead of keeping a row of its own.
+        forecast: what it is expected to take, as a Footprint or the path of what `lowcarb forecast --json` printed;
+            reports then hold the outcome against it.
 
     Raises:
         SettingError: a setting is not what it may be.
@@ -378,5 +383,6 @@ def track(  # noqa: PLR0913  # each is a fact of the work, and nearly all have a
             budget=budget,
             attribution=attribution,
             joins=joins,
+            forecast=forecast,
         )
     )

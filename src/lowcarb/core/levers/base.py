@@ -31,6 +31,8 @@ class Able:
     """Power limit and clocks may be set, and whoever runs the trial sets them and restores them."""
     adapters: bool = True
     """The library for low-rank adapters is there."""
+    keep_memory: bool = False
+    """The training is on a processor, and what allocates its memory can be told to keep what is freed."""
 
 
 @dataclass(frozen=True, slots=True)

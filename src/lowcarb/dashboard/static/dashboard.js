@@ -7,14 +7,23 @@
   const EVERY_MS = 3000;
   function show(live) {
     const known = new Map(Array.from(section.querySelectorAll("[data-attempt]"), (card) => [card.dataset.attempt, card]));
-    let fresh = live.length !== known.size;
-    for (const one of live) {
+    const all = section.dataset.live === "all";
+    const shown = live.filter((one) => all || known.has(one.attempt));
+    let fresh = shown.length !== known.size;
+    for (const one of shown) {
       const card = known.get(one.attempt);
       if (!card) { fresh = true; continue; }
       for (const cell of card.querySelectorAll("[data-field]")) cell.textContent = one[cell.dataset.field];
-      for (const bar of card.querySelectorAll("[data-progress]")) bar.value = one[bar.dataset.progress] || 0;
+      for (const line of card.querySelectorAll("[data-path]")) line.setAttribute("d", one[line.dataset.path]);
+      for (const bar of card.querySelectorAll("[data-progress]")) {
+        bar.value = one[bar.dataset.progress] || 0;
+        if ("level" in bar.dataset) bar.dataset.level = one.level;
+      }
+      // What was not known when the page was made has no cell yet: how it will end.
+      fresh = fresh || (one.whole_energy && !card.querySelector("[data-field=whole_energy]"));
     }
-    note.textContent = fresh ? "Runs have begun or ended: load the page again to see them." : "";
+    const began = all ? "Runs have begun or ended, or more is known of them" : "It has ended, or more is known of it";
+    note.textContent = fresh ? began + ": load the page again to see it." : "";
   }
   async function look() {
     if (!document.hidden) {

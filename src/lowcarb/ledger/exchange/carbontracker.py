@@ -292,18 +292,26 @@ def _site(
 ) -> tuple[Site, tuple[str, ...]]:
     told = _INTENSITY.search(text)
     place = told[2].strip() if told else ""
+    place = "" if place.lower() == "unknown" else place
     grams = float(told[1]) if told else None
     if grams is None and actual is not None and float(actual[4]) > 0 and actual[5].lower() != "nan":
         grams = float(actual[5]) / float(actual[4])
     if not grams:
         return catalogue.unknown_site(), ("the log has no grid factor: carbon is the world's mean, with wide bounds",)
+    intensity = Estimate.around(grams, GRID_RATIO, "catalogue")
+    faults: tuple[str, ...] = ()
+    if not place:
+        # What carbontracker takes where it cannot find the place is the mean of the world.
+        world = catalogue.unknown_site().intensity_g_per_kwh
+        intensity = Estimate(min(world.low, grams), grams, max(world.high, grams), "assumed")
+        faults = ("the log names no place: its grid factor may be a mean of the world, so carbon has wide bounds",)
     id_ = "unknown"
     with suppress(CatalogueError):
         id_ = catalogue.site(place.rpartition(",")[2].strip() or "unknown").id
     site = Site(
         id=id_, name=place or "a place that the log does not name",
-        intensity_g_per_kwh=Estimate.around(grams, GRID_RATIO, "catalogue" if place else "assumed"),
+        intensity_g_per_kwh=intensity,
         accounting="location, lifecycle", pue=factor, wue_l_per_kwh=None, grid_water_l_per_kwh=None,
         price_per_kwh=None, year=None, declared=bool(place),
     )  # fmt: skip
-    return site, ()
+    return site, faults

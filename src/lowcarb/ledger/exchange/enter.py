@@ -10,7 +10,6 @@ from lowcarb.ledger.base import Attempt, Ledger
 from lowcarb.ledger.exchange.base import Incoming, IncomingAttempt, Item, Problem, Reading
 from lowcarb.ledger.exchange.outside import IMPORTED
 from lowcarb.ledger.exchange.overlap import Stretch, overlapping
-from lowcarb.ledger.exchange.pages import tags_of
 from lowcarb.ledger.exchange.reprice import REPRICED
 from lowcarb.ledger.record import run_id_of
 
@@ -157,9 +156,9 @@ def _enter(ledger: Ledger, item: Incoming, taken: Taken) -> None:
     taken.updated += bool(before) and (news or updated)
     taken.known += bool(before) and not (news or updated)
     if item.tags and (news or before):
-        there = tags_of(ledger, run_id) if before else {}
+        there = ledger.tag(run_id, {}) if before else {}
         missing = {name: value for name, value in item.tags.items() if name not in there}
-        if missing and hasattr(ledger, "tag"):
+        if missing:
             ledger.tag(run_id, missing)
 
 

@@ -14,7 +14,6 @@ from lowcarb.ledger.exchange.cells import defused
 from lowcarb.ledger.exchange.codecarbon_out import HEADER, codecarbon_row
 from lowcarb.ledger.exchange.flat import COLUMNS, Entry, cell_of
 from lowcarb.ledger.exchange.lines import readings_lines, run_line
-from lowcarb.ledger.exchange.pages import page_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,7 @@ def each_run(ledger: Ledger, query: Query) -> Iterator[tuple[Run, Mapping[str, s
     """The runs that a query finds, in its order, with tags and attempts; one page is held at a time."""
     after = None
     while True:
-        page = page_of(ledger, query, limit=PAGE, after=after)
+        page = ledger.page(query, limit=PAGE, after=after)
         for row in page.rows:
             yield row.run, row.tags, ledger.attempts(row.run.id)
         if page.next is None:
@@ -52,9 +51,7 @@ def write_lines(ledger: Ledger, query: Query, file: TextIO) -> int:
     for run, tags, attempts in each_run(ledger, query):
         file.write(run_line(run, tags, attempts) + "\n")
         for attempt in attempts:
-            # A ledger of a third party may keep none.
-            readings = getattr(ledger, "readings", None)
-            for line in readings_lines(attempt.id, readings(attempt.id) if readings else ()):
+            for line in readings_lines(attempt.id, ledger.readings(attempt.id)):
                 file.write(line + "\n")
         runs += 1
     return runs

@@ -32,6 +32,7 @@ from lowcarb.report.exports.spending import (
     shared,
     sources_of,
     spent_of,
+    wall_clock_s,
     whole_footprint,
 )
 from lowcarb.report.exports.tallies import (
@@ -53,6 +54,8 @@ from lowcarb.report.facts import decisive, lost_attempts
 from lowcarb.report.records import TRAIN, read_study
 
 MOST_RUNS = 100_000
+ID_SHOWN = 12
+"""Characters of an id, as the ledger's list shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Account:
     """The first start [ns, UTC]."""
     ended_ns: int | None
     """The last end [ns, UTC]; None while something runs."""
+    wall_clock_s: float | None
+    """Time during which at least one attempt ran, on whatever machine [s]."""
     outcomes: tuple[Outcome, ...]
     """By how attempts ended: done first, then preliminary, then the others."""
     whole: Footprint | None
@@ -255,6 +260,7 @@ def _account(subject: _Subject, spent: Sequence[Spent], catalogue: Catalogue, ma
         attempts=len(known),
         began_ns=min((one.attempt.started_ns for one in known), default=None),
         ended_ns=None if None in ends else max((end for end in ends if end is not None), default=None),
+        wall_clock_s=wall_clock_s(metered),
         outcomes=outcomes_of(known),
         whole=whole,
         training=phase_footprint(resting, TRAIN),
@@ -332,9 +338,11 @@ def _notes(spent: Sequence[Spent], sites: Sequence[Site], machines: Sequence[Mac
 
 
 def _known(ledger: Ledger, name: str) -> str:
+    """What to ask for instead: studies by their ids, runs of a like name by theirs."""
     runs = ledger.runs(limit=1000)
-    names = list(dict.fromkeys([*(run.study for run in runs if run.study), *(run.name for run in runs)]))
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    asked = {run.name: f"{run.id[:ID_SHOWN]} (named {run.name!r})" for run in reversed(runs)}
+    asked |= {run.study: repr(run.study) for run in runs if run.study}
+    near = get_close_matches(name, asked, n=3, cutoff=0.5)
     if near:
-        return f"one that the ledger has, such as {', '.join(map(repr, near))}"
+        return f"one that the ledger has, such as {', '.join(asked[one] for one in near)}"
     return "a study's id, or a run's id or the beginning of it: `lowcarb ledger list` shows them"

@@ -6,12 +6,14 @@ Times are `YYYY-MM-DD HH:MM:SS` in UTC, and parameters are counted in billions.
 from __future__ import annotations
 
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from lowcarb.core.estimate import Estimate
-from lowcarb.core.units import BYTES_PER_GIB, GIGA
+from lowcarb.core.units import BYTES_PER_GB, GIGA
 from lowcarb.errors import SettingError
 from lowcarb.report.exports import forms, words
 from lowcarb.report.exports.account import Account
+from lowcarb.report.exports.tallies import DeviceUse
 from lowcarb.report.exports.trained import Quality
 
 VERSION = "1.1.0"
@@ -71,7 +73,8 @@ def _header(account: Account) -> dict[str, Any] | None:
     return {
         "formatVersion": VERSION,
         "formatVersionSpecificationUri": SPECIFICATION,
-        "reportId": forms.text(account.id),
+        # The format prefers a UUID; this one follows from what is reported and when it ended.
+        "reportId": str(uuid5(NAMESPACE_URL, f"lowcarb:{account.kind}:{forms.text(account.id)}:{closed.isoformat()}")),
         "reportDatetime": closed.strftime(TIME),
         # Whoever publishes it decides that it is final, and who may read it.
         "reportStatus": "draft",
@@ -80,14 +83,18 @@ def _header(account: Account) -> dict[str, Any] | None:
 
 def _task(account: Account) -> dict[str, Any]:
     trained = account.trained
-    quality = next((one for one in trained.qualities if _accuracy(one) is not None), None)
+    # The report has one accuracy: of several models there is none to give.
+    alone = len({one.subject for one in trained.qualities}) == 1
+    quality = next((one for one in trained.qualities if alone and _accuracy(one) is not None), None)
     described = (
-        f"{account.kind} {account.title!r}: attempts {words.attempts(account)}, failed ones included. "
-        f"Boundary: {account.boundary} Measured share: {forms.share(account)} ({words.measured(account)})."
+        f"{account.kind} {account.title!r} ({account.id}): attempts {words.attempts(account)}, failed and preliminary "
+        f"ones included. Boundary: {account.boundary} Measured share: {forms.share(account)} "
+        f"({words.measured(account)})."
     )
+    described += "".join(f" Note: {note}." for note in account.notes)
     return _known(
         {
-            "taskStage": STAGES.get(trained.training_type or "", "training"),
+            "taskStage": _stage(account),
             "taskFamily": forms.text(", ".join(trained.tasks)) or "not known",
             "algorithms": _algorithms(account),
             "dataset": _datasets(account),
@@ -95,6 +102,16 @@ def _task(account: Account) -> dict[str, Any]:
             "taskDescription": forms.text(described),
         }
     )
+
+
+def _stage(account: Account) -> str:
+    """The stage in the format's words; several are joined by a plus sign, as it asks."""
+    trained = account.trained
+    if trained.training_type is not None:
+        return STAGES[trained.training_type]
+    if "scratch" in trained.model_sources:
+        return "training+finetuning"
+    return "training" if account.training is not None or trained.tokens else "not known"
 
 
 def _accuracy(quality: Quality) -> float | None:
@@ -155,21 +172,32 @@ def _infrastructure(account: Account) -> dict[str, Any]:
         {
             "infraType": "publicCloud" if cloud else "other",
             "cloudProvider": place.provider if place and cloud else None,
-            "components": [
-                _known(
-                    {
-                        "componentName": forms.text(one.name),
-                        "componentType": one.kind,
-                        # Whole pieces; of a part of one, as a virtual machine has, the share tells.
-                        "nbComponent": max(1, round(one.count)),
-                        "memorySize": round(one.memory_bytes / BYTES_PER_GIB) if one.memory_bytes else None,
-                        "share": one.count if 0.0 < one.count < 1.0 else None,
-                    }
-                )
-                for one in account.devices
-            ],
+            "components": [*(_component(one) for one in account.devices), *_memory(account)],
         }
     )
+
+
+def _component(device: DeviceUse) -> dict[str, Any]:
+    # The format asks for a processor's memory as a component of its own.
+    memory_bytes = None if device.kind == "cpu" else device.memory_bytes
+    return _known(
+        {
+            "componentName": forms.text(device.name),
+            "componentType": device.kind,
+            # Whole pieces; of a part of one, as a virtual machine has, the share tells.
+            "nbComponent": max(1, round(device.count)),
+            "memorySize": round(memory_bytes / BYTES_PER_GB) if memory_bytes else None,
+            "share": device.count if 0.0 < device.count < 1.0 else None,
+        }
+    )
+
+
+def _memory(account: Account) -> list[dict[str, Any]]:
+    """The memory of the machine, all of it as one component, in whole GB."""
+    machine = account.machine
+    if machine is None or not machine.memory_bytes:
+        return []
+    return [{"componentType": "ram", "nbComponent": 1, "memorySize": round(machine.memory_bytes / BYTES_PER_GB)}]
 
 
 def _environment(account: Account) -> dict[str, Any] | None:

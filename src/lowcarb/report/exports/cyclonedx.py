@@ -9,6 +9,7 @@ import json
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from lowcarb.core.units import MEGA
 from lowcarb.report.exports import forms, words
 from lowcarb.report.exports.account import Account
 from lowcarb.report.exports.trained import Quality
@@ -70,10 +71,14 @@ def _parameters(account: Account) -> dict[str, Any]:
 def _metric(quality: Quality) -> dict[str, Any]:
     parts = [part for part in (quality.subject, quality.split) if part]
     metric: dict[str, Any] = {"type": forms.text(quality.metric), "value": f"{quality.mid:.6g}"}
+    if quality.low is not None and quality.high is not None:
+        if quality.trials > 1:
+            # The span of a few seeds is no confidence interval.
+            parts.append(f"mean; {quality.low:.6g} to {quality.high:.6g}, {quality.interval}")
+        else:
+            metric["confidenceInterval"] = {"lowerBound": f"{quality.low:.6g}", "upperBound": f"{quality.high:.6g}"}
     if parts:
         metric["slice"] = forms.text(", ".join(parts))
-    if quality.low is not None and quality.high is not None:
-        metric["confidenceInterval"] = {"lowerBound": f"{quality.low:.6g}", "upperBound": f"{quality.high:.6g}"}
     return metric
 
 
@@ -83,7 +88,7 @@ def _environment(account: Account) -> dict[str, Any]:
         "lowcarb:boundary": account.boundary,
         "lowcarb:measuredShare": forms.share(account),
         "lowcarb:measured": words.measured(account),
-        "lowcarb:attempts": words.attempts(account),
+        "lowcarb:attempts": f"{words.attempts(account)}; failed and preliminary ones are in the figures",
     }
     told |= {f"lowcarb:note:{number}": note for number, note in enumerate(account.notes, 1)}
     if energy_j is None:
@@ -97,7 +102,9 @@ def _environment(account: Account) -> dict[str, Any]:
     told["lowcarb:energyInterval"] = forms.kilowatt_hours(energy_j)
     if location_g is not None:
         consumption["co2CostEquivalent"] = {"value": forms.tonnes(location_g), "unit": "tCO2eq"}
-        told["lowcarb:carbonBasis"] = f"location-based, PUE included, {location_g.basis}; {words.where(account)}"
+        interval_t = f"{location_g.low / MEGA:.4g} to {location_g.high / MEGA:.4g} tCO2eq, {location_g.basis}"
+        told["lowcarb:carbonInterval"] = interval_t
+        told["lowcarb:carbonBasis"] = f"of the electricity alone, location-based, PUE included; {words.where(account)}"
     return {"energyConsumptions": [consumption | {"properties": _properties(told)}]}
 
 

@@ -13,6 +13,7 @@ from lowcarb.core.estimate import Estimate
 from lowcarb.core.units import HOURS_PER_YEAR, KILO, S_PER_YEAR, hours_from_s, kwh_from_j
 from lowcarb.report.exports import forms, words
 from lowcarb.report.exports.account import Account
+from lowcarb.report.exports.use import TASK_TOKENS
 
 BASIS = "Regulation (EU) 2024/1689, Art. 53(1)(a), Annex XI, section 1, point 2(d) and 2(e)"
 FORM = "Model Documentation Form of the GPAI Code of Practice (10 July 2025)"
@@ -21,7 +22,7 @@ MONTH_S = S_PER_YEAR / 12
 HOURS_PER_DAY = HOURS_PER_YEAR / 365.25
 RANGES = ((1, "<1 month"), (3, "1-3 months"), (6, "3-6 months"))
 ACCELERATORS = ("gpu", "tpu", "npu")
-NO_INFERENCE = "N/A: no inference benchmark was run; missing are its task, its tokens and its hardware"
+NO_INFERENCE = "N/A: missing are the model's shape or its parameters; no inference was benchmarked"
 
 
 def render_eu_ai_act(account: Account) -> str:
@@ -51,7 +52,7 @@ def eu_ai_act_document(account: Account) -> dict[str, Any]:
         "training_time": _time(account),
         "training_compute": _compute(account),
         "training_energy": _energy(account, energy_j),
-        "inference_compute": {"flop": NO_INFERENCE, "methodology": NO_INFERENCE},
+        "inference_compute": _inference(account),
         "boundary": {"level": level_of(account), "words": account.boundary},
         "measured_share": account.measured_share,
         "measured": words.measured(account),
@@ -68,7 +69,10 @@ def level_of(account: Account) -> str:
         return "not known"
     if "machine" in kinds:
         return "node"
-    return "accelerator" if kinds <= set(ACCELERATORS) else "parts of a node (accelerators, processors, memory)"
+    if kinds <= set(ACCELERATORS):
+        return "accelerator"
+    named = [words.KINDS.get(one.kind, one.kind) for one in account.drawn]
+    return f"parts of a node ({', '.join(dict.fromkeys(named))})"
 
 
 def range_of(duration_s: float) -> str:
@@ -85,7 +89,7 @@ def _time(account: Account) -> dict[str, Any]:
     if account.whole is None:
         said = "N/A: the time is not known, since nothing was metered"
         return {"range": said, "wall_clock_days": said, "hardware_days": said}
-    duration_s = account.whole.duration_s.mid
+    duration_s = account.whole.duration_s.mid if account.wall_clock_s is None else account.wall_clock_s
     used = [one for one in account.devices if one.kind in ACCELERATORS] or list(account.devices)
     used_s = sum(one.time_s for one in used)
     kinds = words.joined([words.one_line(one.name) for one in used])
@@ -106,8 +110,23 @@ def _compute(account: Account) -> dict[str, Any]:
         said = "N/A: missing are the model's shape or parameters together with the tokens that it saw"
         return {"order_of_magnitude_flop": said, "flop": said, "methodology": said}
     exponent = f"{flops:e}".partition("e")[2]
-    method = f"{account.trained.flops_method or 'not told'}; of the trainings that the result rests on"
+    method = f"{account.trained.flops_method or 'not told'}; of the trainings that the result rests on alone, "
+    method += "while time and energy are of all attempts"
     return {"order_of_magnitude_flop": f"10^{int(exponent)}", "flop": f"{flops:.1e}", "methodology": method}
+
+
+def _inference(account: Account) -> dict[str, str]:
+    """What reading the form's example of a task computes; it is reckoned, and says so."""
+    uses = account.trained.uses
+    if not uses:
+        return {"flop": NO_INFERENCE, "methodology": NO_INFERENCE}
+    said = [f"{use.flops:.1e}{f' ({words.one_line(use.subject)})' if use.subject else ''}" for use in uses]
+    methods = words.joined(list(dict.fromkeys(use.method for use in uses)))
+    return {
+        "flop": "; ".join(said),
+        "methodology": f"Task: {TASK_TOKENS} tokens read once. Reckoned {methods}; nothing was run for it, so no "
+        "hardware is named.",
+    }
 
 
 def _energy(account: Account, energy_j: Estimate | None) -> dict[str, Any]:

@@ -51,9 +51,12 @@ def _lines(rows: Sequence[Sequence[str]]) -> str:
 
 def _caption(account: Account, name: str, *, arms: bool) -> str:
     first = "By arm: means of one training, its training phase alone. " if arms else ""
+    spans = dict.fromkeys(one.interval for one in account.qualities if one.metric == "f1" and one.low is not None)
+    scores = f"; of a score, {escaped(words.joined(list(spans)))}" if arms and spans else ""
     return (
         f"{name}: energy and carbon (CO$_2$e of the electricity). {first}All attempts: each joule once, failed and "
-        f"preliminary ones included. {escaped(words.where(account))}. {escaped(words.measured(account))}. "
+        f"preliminary ones included. In parentheses: intervals meant to hold the truth eight times out of "
+        f"ten{scores}. Electricity: {escaped(words.where(account))}. Energy: {escaped(words.measured(account))}. "
         f"{escaped(account.boundary, words.MOST_OF_TEXT)}"
     )
 

@@ -142,7 +142,7 @@ def body_section(account: Account) -> str:
         *table,
         "",
         words.markdown(account.boundary, words.MOST_OF_TEXT),
-        *(f"\n{words.markdown(note)}." for note in account.notes),
+        *(f"\n{words.markdown(note[:1].upper() + note[1:])}." for note in account.notes),
         "",
         f"{INTERVALS} Made by {words.MAKER}.",
         *(["", "Sources:", "", *sources] if sources else []),

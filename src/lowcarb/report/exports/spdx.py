@@ -2,6 +2,10 @@
 
 Identifiers follow from the content, and the time is the account's, so the same account makes the same document.
 The profile has no field for carbon, boundary or measured share: an annotation of the package says them.
+
+To name a profile in `profileConformance` claims that every element keeps all its rules (SPDX 3.0.1,
+ProfileIdentifierType). The AI profile's ask for facts that only the publisher knows, so it is not named, and the
+document says what is missing.
 """
 
 from __future__ import annotations
@@ -17,6 +21,11 @@ from lowcarb.report.exports.account import Account
 CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 SPEC_VERSION = "3.0.1"
 CREATION = "_:creation"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+MISSING = (
+    "Classes of the AI profile are used, but its conformance is not claimed: that takes a concluded and a declared "
+    "licence, a supplier, a version, a download location and a release time of the model, which its publisher adds."
+)
 ACTIVITIES = {"pre-training": "ai_trainingEnergyConsumption", "fine-tuning": "ai_finetuningEnergyConsumption"}
 
 
@@ -46,7 +55,7 @@ def spdx_document(account: Account) -> dict[str, Any]:
         "type": "CreationInfo",
         "@id": CREATION,
         "specVersion": SPEC_VERSION,
-        "created": closed.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": closed.strftime(TIME),
         "createdBy": [names["agent"]],
         "createdUsing": [names["tool"]],
     }
@@ -61,7 +70,8 @@ def spdx_document(account: Account) -> dict[str, Any]:
                 "type": "SpdxDocument",
                 "spdxId": names["document"],
                 **made,
-                "profileConformance": ["core", "software", "ai"],
+                "comment": MISSING,
+                "profileConformance": ["core", "software"],
                 "rootElement": [names["model"]],
                 "element": [names["agent"], names["tool"], names["model"], names["boundary"]],
             },
@@ -86,6 +96,9 @@ def _package(account: Account) -> dict[str, Any]:
         "software_primaryPurpose": "model",
         "ai_informationAboutTraining": forms.text(f"{account.kind}: {words.attempts(account)}. {account.boundary}"),
     }
+    built = forms.utc(account.ended_ns)
+    if built is not None:
+        package["builtTime"] = built.strftime(TIME)
     energy_j = forms.known_energy_j(account)
     if energy_j is not None:
         described = {
@@ -104,7 +117,7 @@ def _package(account: Account) -> dict[str, Any]:
         package["ai_hyperparameter"] = known
     if account.qualities:
         package["ai_metric"] = [
-            _entry(" ".join(filter(None, (one.name, one.subject))), f"{one.mid:.6g}") for one in account.qualities
+            _entry(" ".join(filter(None, (one.name, one.subject))), words.score(one)) for one in account.qualities
         ]
     return package
 

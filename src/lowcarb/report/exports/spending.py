@@ -18,6 +18,7 @@ from lowcarb.core.hardware import Machine
 from lowcarb.core.hours import Hour
 from lowcarb.core.site import Site
 from lowcarb.core.totals import Spell, Total, devices_of, total_energy
+from lowcarb.core.units import s_from_ns
 from lowcarb.ledger.base import Attempt
 
 ALL_DEVICES = "all"
@@ -138,16 +139,29 @@ def _time_shares(spells: Iterable[Spell]) -> dict[str, float]:
     by_node: dict[str, list[Spell]] = {}
     for spell in spells:
         by_node.setdefault(_node(spell), []).append(spell)
-    return {node: _union_share(sorted(same, key=lambda one: one.started_ns)) for node, same in by_node.items()}
+    return {node: _union_share(same) for node, same in by_node.items()}
 
 
 def _union_share(ordered: Sequence[Spell]) -> float:
     whole = sum(one.ended_ns - one.started_ns for one in ordered)
-    union, until = 0, ordered[0].started_ns
-    for one in ordered:
-        union += max(0, one.ended_ns - max(until, one.started_ns))
-        until = max(until, one.ended_ns)
+    union = _union_ns([(one.started_ns, one.ended_ns) for one in ordered])
     return union / whole if whole > 0 else 1.0
+
+
+def _union_ns(spans: Iterable[tuple[int, int]]) -> int:
+    """How long at least one of some spans lasts [ns]."""
+    union, until = 0, None
+    for began_ns, ended_ns in sorted(spans):
+        union += max(0, ended_ns - (began_ns if until is None else max(until, began_ns)))
+        until = ended_ns if until is None else max(until, ended_ns)
+    return union
+
+
+def wall_clock_s(spent: Iterable[Spent]) -> float | None:
+    """Time during which at least one attempt ran, on whatever machine [s]; None where none has ended."""
+    attempts = [one.attempt for one in spent]
+    spans = [(one.started_ns, one.ended_ns) for one in attempts if one.ended_ns is not None]
+    return s_from_ns(_union_ns(spans)) if spans else None
 
 
 def whole_footprint(spent: Sequence[Spent], together: Total | None) -> Footprint | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from lowcarb.core.trial import Recipe
 from lowcarb.ledger.base import Attempt
+from lowcarb.report.exports.use import Use, use_of
 
 QUESTION_ANSWERING = "question-answering"
 """The task of every training of the lab."""
@@ -74,6 +75,8 @@ class Trained:
     datasets: tuple[str, ...]
     tasks: tuple[str, ...]
     qualities: tuple[Quality, ...]
+    uses: tuple[Use, ...]
+    """What reading with each model computes."""
 
 
 def trained_of(attempts: Sequence[Attempt]) -> Trained:
@@ -104,6 +107,7 @@ def trained_of(attempts: Sequence[Attempt]) -> Trained:
         datasets=_texts(_text(one.get(split)) for one in data for split in ("train", *SPLITS)),
         tasks=_texts(QUESTION_ANSWERING if one.trial else None for one in found),
         qualities=tuple(_qualities(found)),
+        uses=_uses(found),
     )
 
 
@@ -132,9 +136,16 @@ class _Facts:
         return _number(_map(self.result.get("training")).get("steps")) or _number(self.document.get("steps")) or None
 
     @property
+    def spec(self) -> Mapping[str, Any]:
+        return _map(_map(self.result.get("model")).get("spec"))
+
+    @property
     def layers(self) -> float | None:
-        spec = _map(_map(self.result.get("model")).get("spec"))
-        return _number(spec.get("layers"))
+        return _number(self.spec.get("layers"))
+
+    @property
+    def length(self) -> int:
+        return _whole(_number(self.recipe.get("length"))) or Recipe().length
 
     @property
     def epochs(self) -> object:
@@ -171,8 +182,17 @@ def _flops(found: Sequence[_Facts]) -> tuple[float | None, str | None]:
     # A Trainer that goes on from a checkpoint goes on counting.
     told = [flops for one in found if (flops := _number(one.notes.get("total_flos")))]
     if told:
-        return max(told), "6 x parameters x tokens, as the Hugging Face Trainer counts (total_flos)"
+        return max(told), "6 x parameters without embeddings x tokens, as the Hugging Face Trainer counts (total_flos)"
     return None, None
+
+
+def _uses(found: Sequence[_Facts]) -> tuple[Use, ...]:
+    """One for each arm, by its last training."""
+    last = {_arm_id(one): one for one in found}
+    uses = [
+        use_of(arm, one.spec, _number(one.fact("model", "parameters")), one.length) for arm, one in last.items()
+    ]  # fmt: skip
+    return tuple(use for use in uses if use is not None)
 
 
 def _qualities(found: Sequence[_Facts]) -> Iterable[Quality]:

@@ -15,6 +15,7 @@ from lowcarb.report.summary import measured_words
 
 if TYPE_CHECKING:
     from lowcarb.report.exports.account import Account
+    from lowcarb.report.exports.trained import Quality
 
 KINDS = {
     "cpu": "processors", "dram": "memory", "gpu": "GPUs", "tpu": "TPUs", "npu": "NPUs", "machine": "the whole machine",
@@ -77,7 +78,7 @@ def machine(account: Account) -> str:
     one = account.machine
     if one is None:
         return ""
-    words = [f"{one.threads} threads"]
+    words = [f"{one.threads} thread{'' if one.threads == 1 else 's'}"]
     if one.memory_bytes:
         words.append(f"{number(one.memory_bytes / BYTES_PER_GIB)} GiB of memory")
     return ", ".join([*words, *(["virtual"] if one.virtual else [])])
@@ -92,6 +93,13 @@ def where(account: Account) -> str:
     year = f", {site.year}" if site.year else ""
     intensity, pue = quantity(site.intensity_g_per_kwh, "g CO₂e/kWh"), quantity(site.pue, "")
     return f"{name}; {intensity} ({site.accounting}{year}), PUE {pue}"
+
+
+def score(quality: Quality) -> str:
+    """`50.0008 (49.0948 to 50.9067, lowest to highest of 2 seeds)`; the figure alone where no interval is known."""
+    if quality.low is None or quality.high is None:
+        return f"{quality.mid:.6g}"
+    return f"{quality.mid:.6g} ({quality.low:.6g} to {quality.high:.6g}, {quality.interval})"
 
 
 def attempts(account: Account) -> str:

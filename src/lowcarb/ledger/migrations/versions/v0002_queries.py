@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
-from lowcarb.ledger.book import keep_hours, summarise
-from lowcarb.ledger.query import folded, month_of
-from lowcarb.ledger.record import decode, mark_of, site_of
-from lowcarb.ledger.tables import ATTEMPT, METADATA, RUN
+from lowcarb.ledger.book import bare, hour_rows, sought, summed
+from lowcarb.ledger.query import summary_of
+from lowcarb.ledger.record import decode, site_of
+from lowcarb.ledger.tables import ATTEMPT, HOUR, METADATA, RUN
 
 revision, down_revision = "0002", "0001"
 BATCH = 500
-"""Attempts whose documents are in memory at a time."""
+"""Runs that are filled at a time."""
 
 
 def upgrade() -> None:
-    """Add columns, tables and indexes, and fill them from what is there."""
+    """Add columns, tables and indexes, and fill them from what is there. The sums are made by the next version."""
     connection = op.get_bind()
     op.drop_index("run_by_time", "run")
     op.drop_index("run_by_study", "run")
@@ -28,27 +32,45 @@ def upgrade() -> None:
                     column.name, column.type, nullable=column.nullable, server_default=column.server_default
                 )
                 op.add_column(table.name, added)
+    METADATA.create_all(connection)
+    for runs in _batches(connection):
+        _fill(connection, runs)
+    # Only now, so that filling need not keep them up to date.
     for index in sorted(RUN.indexes, key=lambda one: str(one.name)):
         index.create(connection)
-    METADATA.create_all(connection)
-    _fill_runs(connection)
-    _fill_attempts(connection)
-    for run_id in connection.execute(sa.select(RUN.c.id)).scalars().all():
-        if connection.execute(sa.select(ATTEMPT.c.id).where(ATTEMPT.c.run_id == run_id).limit(1)).first():
-            summarise(connection, run_id)
 
 
-def _fill_runs(connection: sa.Connection) -> None:
-    for run in connection.execute(sa.select(RUN.c.id, RUN.c.name, RUN.c.study, RUN.c.created_ns)).all():
-        facts = {"folded": folded(run.name), "month": month_of(run.created_ns), "study_mark": mark_of(run.study)}
-        connection.execute(RUN.update().where(RUN.c.id == run.id).values(facts))
+def _batches(connection: sa.Connection) -> Iterator[Sequence[Any]]:
+    asked = sa.select(RUN.c.id, RUN.c.name, RUN.c.study, RUN.c.created_ns).order_by(RUN.c.id).limit(BATCH)
+    last = ""
+    while runs := connection.execute(asked.where(RUN.c.id > last)).all():
+        yield runs
+        last = runs[-1].id
 
 
-def _fill_attempts(connection: sa.Connection) -> None:
-    ids = connection.execute(sa.select(ATTEMPT.c.id)).scalars().all()
-    for start in range(0, len(ids), BATCH):
-        asked = sa.select(ATTEMPT.c.id, ATTEMPT.c.document).where(ATTEMPT.c.id.in_(ids[start : start + BATCH]))
-        for attempt in connection.execute(asked).all():
-            document = decode(attempt.document)
-            connection.execute(ATTEMPT.update().where(ATTEMPT.c.id == attempt.id).values(site=site_of(document)))
-            keep_hours(connection, attempt.id, document)
+def _fill(connection: sa.Connection, runs: Sequence[Any]) -> None:
+    """Fill what is new of all runs from the first of these to the last."""
+    asked = sa.select(ATTEMPT).where(ATTEMPT.c.run_id.between(runs[0].id, runs[-1].id))
+    asked = asked.order_by(ATTEMPT.c.run_id, ATTEMPT.c.started_ns, ATTEMPT.c.number)
+    sums, sites, hours = [], [], []
+    for run_id, rows in groupby(connection.execute(asked), lambda row: row.run_id):
+        attempts = []
+        for row in rows:
+            document = decode(row.document)
+            site = site_of(document)
+            attempts.append((bare(row), site))
+            sites.append({"of": row.id, "site": site})
+            hours += hour_rows(row.id, document)
+        sums.append({"of": run_id, **summed(summary_of(attempts))})
+    facts = [{"of": run.id, **sought(run.name, run.study, run.created_ns)} for run in runs]
+    _update(connection, RUN, facts)
+    _update(connection, RUN, sums)
+    _update(connection, ATTEMPT, sites)
+    if hours:
+        connection.execute(HOUR.insert(), hours)
+
+
+def _update(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Set columns of the rows whose ids are under `of`."""
+    if rows:
+        connection.execute(table.update().where(table.c.id == sa.bindparam("of")), rows)
