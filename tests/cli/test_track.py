@@ -174,3 +174,19 @@ def test_attempts_of_one_key_are_one_run_and_show_says_what_metering_took(lowcar
     assert [attempt["number"] for attempt in run["attempts"]] == [1, 2]
     assert "metering took" in shown
     assert "this process tree's share" in shown
+
+
+def test_a_rank_that_finds_nobody_to_follow_gives_no_figure_that_could_be_added_up(lowcarb):
+    done = lowcarb("track", "--json", "--no-hook", "--", "true", LOCAL_RANK="1", LOCAL_WORLD_SIZE="2")
+
+    run = json.loads(done.stdout)
+    assert (run["footprint"], run["energy"], run["attempt"]) == (None, None, None)
+    assert "nothing was recorded" in done.stderr
+
+
+def test_an_option_that_there_is_not_is_no_command(lowcarb, tmp_path):
+    done = lowcarb("track", "--bogus", "--", "true")
+
+    assert done.returncode == 2
+    assert "--bogus" in done.stderr
+    assert not list(tmp_path.glob("**/*.jsonl"))

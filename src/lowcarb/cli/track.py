@@ -147,9 +147,9 @@ def _document(name: str, outcome: Outcome, expected: Footprint | None) -> dict[s
         "name": name,
         "exit_code": outcome.exit_code,
         "status": outcome.status,
-        "attempt": outcome.attempt_id,
-        "footprint": outcome.footprint.as_dict(),
-        "energy": energy_as_dict(outcome.energy),
+        "attempt": outcome.attempt_id if outcome.recorded else None,
+        "footprint": outcome.footprint.as_dict() if outcome.recorded else None,
+        "energy": energy_as_dict(outcome.energy) if outcome.recorded else None,
         "phases": [
             {
                 "name": p.name, "wall_s": p.wall_s, "cpu_s": p.cpu_s, "blocks": p.blocks,
@@ -164,6 +164,9 @@ def _document(name: str, outcome: Outcome, expected: Footprint | None) -> dict[s
 
 
 def _print(outcome: Outcome, site: str | None, expected: Footprint | None) -> None:
+    if not outcome.recorded:
+        say("nothing was measured: the first process of this job on this node has no tracker to follow")
+        return
     footprint = outcome.footprint
     say(f"energy  {quantity(footprint.energy_j, 'J')}, {footprint.energy_j.basis} ({footprint.scope})")
     say(f"carbon  {quantity(footprint.operational_g, 'g')} CO2e, {footprint.operational_g.basis}")

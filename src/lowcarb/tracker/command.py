@@ -58,6 +58,8 @@ class Outcome:
     """Processor time that metering took [s]."""
     outlook: Outlook | None
     """What it would have taken in all, where it said how far it had come."""
+    recorded: bool = True
+    """Whether its energy is on record: a rank whose first process has no tracker measures nothing."""
 
 
 def run_command(
@@ -114,6 +116,7 @@ def run_command(
         attempt_id=tracker.attempt_id,
         meter_cpu_s=tracker.meter_cpu_s,
         outlook=tracker.outlook(),
+        recorded=tracker.recorded,
     )
 
 

@@ -190,6 +190,14 @@ class Tracker:
         return self._asked(lambda: self._work.attempt_id) or self._own.attempt_id
 
     @property
+    def recorded(self) -> bool:
+        """Whether its energy is on record: its own, or that of the tracker that it follows.
+
+        One that was to follow and found nobody has a wide guess for a footprint, and is no part of any total.
+        """
+        return not self.follows or self._asked(lambda: self._work.attempt_id) is not None
+
+    @property
     def leads_at(self) -> Path | None:
         """The socket at which followers find whoever leads; None where nobody does."""
         return self._work.leads_at
