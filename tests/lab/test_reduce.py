@@ -220,6 +220,28 @@ def test_a_search_that_was_done_runs_nothing_again_and_says_the_same():
     assert {**first, "trainings": 0} == {**second, "trainings": 0}
 
 
+def test_what_one_search_gave_up_another_trains_to_the_end():
+    ledger = MemoryLedger()
+    machine = Machine("m", "M", (), 2, 1e9)
+    bench = Bench(ledger, CATALOGUE, machine, SITE, (modelled(),), interval_s=0.1)
+    trial = Task(ARM, HOLDOUT, 1.0, Able(frozenset({"fp32"})), (), "m").trial(HOLDOUT.search, 0)
+
+    def shop(study):
+        return Workshop(study, Known(), bench, Limits(), lambda line: None, currency="cpu")
+
+    def stop(step, taken):
+        return "dominated" if step.step == 3 else None
+
+    given_up = shop("one").run(trial, (), "search", stop=stop)
+    again, elsewhere = shop("one"), shop("two")
+
+    assert not given_up.done
+    assert not again.run(trial, (), "search").done
+    assert again.trained == 0
+    assert elsewhere.run(trial, (), "search").done
+    assert elsewhere.trained == 1
+
+
 def test_an_interrupted_search_goes_on_where_it_was():
     def interrupt(trial, number):
         if number == 9:

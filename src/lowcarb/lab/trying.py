@@ -171,10 +171,10 @@ class Workshop:
         key = f"{trial.key}:{name}" if name else trial.key
         self.tries += 1
         found = self._attempts(key)
-        decisive = [one for one in found if _settled(one)]
+        decisive = [one for one in found if self._settled(one)]
         if not decisive:
             try:
-                self._train(trial, key, stack, part, stop)
+                self._train(trial, key, stack, part, stop, probe=bool(name))
                 self.trained += 1
             finally:
                 attempts = self._attempts(key)
@@ -183,6 +183,13 @@ class Workshop:
             attempts = found
             self._book(part, found)
         return self._read(trial, attempts)
+
+    def _settled(self, attempt: Attempt) -> bool:
+        """Whether it need not be tried again: what one search gave up as dominated may be the best of another."""
+        note = _notes(attempt).get(SETTLED)
+        if attempt.status == "done" or note is None:
+            return attempt.status == "done"
+        return bool(note.get("probe", True)) or note.get("search") == self.study
 
     def _book(self, part: Bill, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
@@ -196,7 +203,7 @@ class Workshop:
         whole = Cost()
         for attempt in attempts:
             whole = whole.plus(_cost_of(attempt))
-        last = next((one for one in reversed(attempts) if _settled(one)), attempts[-1])
+        last = next((one for one in reversed(attempts) if self._settled(one)), attempts[-1])
         record = record_of(trial, [last])
         # A training that was stopped on purpose has a cost to go by, but no scores.
         phases = {str(one["name"]): _phase_cost(one) for one in _phases(last)}
@@ -207,7 +214,7 @@ class Workshop:
             note.get("steps"), Cost(*note.get("first", ())), note.get("reason") or record.error,
         )  # fmt: skip
 
-    def _train(self, trial: Trial, key: str, stack: Stack, part: Bill, stop: Stop | None) -> None:
+    def _train(self, trial: Trial, key: str, stack: Stack, part: Bill, stop: Stop | None, *, probe: bool) -> None:
         """One attempt: nothing that a training does ends the search."""
         bench = self.bench
         tracker = track(
@@ -217,11 +224,11 @@ class Workshop:
         tracker.note("trial", asdict(trial))
         tracker.note("reduce", {"part": part, "stack": [str(one) for one in stack]})
         with tracker:
-            status, message = train_under(trial, self.runner, tracker, self._watch(tracker, stop))
+            status, message = train_under(trial, self.runner, tracker, self._watch(tracker, stop, probe=probe))
             if status in HOPELESS:
                 tracker.note(SETTLED, {"reason": message})
 
-    def _watch(self, tracker: Tracker, stop: Stop | None) -> Callable[[Step], None]:
+    def _watch(self, tracker: Tracker, stop: Stop | None, *, probe: bool) -> Callable[[Step], None]:
         looked_s = -math.inf
         first = Cost()
 
@@ -238,7 +245,8 @@ class Workshop:
                 first = taken
             reason = stop(step, self.value(taken))
             if reason is not None:
-                tracker.note(SETTLED, {"step": step.step, "steps": step.steps, "first": first, "reason": reason})
+                told = {"step": step.step, "steps": step.steps, "first": first, "reason": reason, "probe": probe}
+                tracker.note(SETTLED, told | {"search": self.study})
                 raise Stopped(reason)
 
         return on_step
@@ -260,10 +268,6 @@ class Workshop:
     def _so_far(tracker: Tracker) -> Cost:
         phase = next((one for one in tracker.phases() if one.name == TRAIN), None)
         return Cost() if phase is None else Cost(phase.energy.energy_j.mid, phase.cpu_s, phase.wall_s)
-
-
-def _settled(attempt: Attempt) -> bool:
-    return attempt.status == "done" or SETTLED in _notes(attempt)
 
 
 def _notes(attempt: Attempt) -> Mapping[str, Any]:
