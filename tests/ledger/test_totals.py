@@ -71,11 +71,12 @@ steps = st.builds(
     st.none() | st.integers(0, 1_000),
 )  # fmt: skip
 sometimes = [st.none(), st.none()]
+BOUNDS_NS = (*TIMES_NS, 2**63 - 1, 1 - 2**63)
 queries = st.builds(
     Query, kind=st.one_of(*sometimes, st.sampled_from(("trial", "track"))),
     study=st.one_of(*sometimes, st.sampled_from(STUDIES)), status=st.one_of(*sometimes, st.sampled_from(STATUSES)),
-    site=st.one_of(*sometimes, st.sampled_from(SITES)), since_ns=st.one_of(*sometimes, st.sampled_from(TIMES_NS)),
-    until_ns=st.one_of(*sometimes, st.sampled_from(TIMES_NS)),
+    site=st.one_of(*sometimes, st.sampled_from(SITES)), since_ns=st.one_of(*sometimes, st.sampled_from(BOUNDS_NS)),
+    until_ns=st.one_of(*sometimes, st.sampled_from(BOUNDS_NS)),
     text=st.one_of(*sometimes, st.sampled_from(("run", "N 1"))),
     tags=st.just({}) | st.sampled_from(({"project": "fra"}, {"who": "s"})),
 )  # fmt: skip

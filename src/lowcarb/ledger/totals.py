@@ -29,6 +29,8 @@ _FACTS = ("month", "kind", "status", "study", "study_mark", "site", "site_mark")
 _MARKED = {"study": "study_mark", "site": "site_mark"}
 _KEY = ("level", "month", "kind", "status", "study_mark", "site_mark")
 _SUMS = ("runs", "energy_j", "operational_g", "unknown")
+LAST_NS = 2**63 - 1
+"""The last time that a database holds, in nanoseconds since 1970; the first is as long before."""
 
 
 def count(connection: Connection, run: Any, sign: int) -> None:
@@ -123,7 +125,9 @@ def _parts(query: Query, by: str) -> Iterator[Select[Any]]:
     since_ns, until_ns = query.since_ns, query.until_ns
     first_ns = None if since_ns is None else month_start_ns(since_ns, later=True)
     end_ns = None if until_ns is None else month_start_ns(until_ns, later=False)
-    if first_ns is not None and end_ns is not None and first_ns >= end_ns:
+    # At either end of what a database can tell of time, no month is whole.
+    beyond = (first_ns or 0) > LAST_NS or (end_ns or 0) < -LAST_NS
+    if beyond or (first_ns is not None and end_ns is not None and first_ns >= end_ns):
         yield _of_runs(query, by)
         return
     yield _of_totals(query, by, first_ns, end_ns)
