@@ -77,7 +77,8 @@ def _fingerprint(processor: Processor, threads: int, gpus: list[str], software: 
 
 def _name(processor: Processor, threads: int, gpus: list[str]) -> str:
     parts = [f"{count} × {name}" for name, count in sorted(Counter(gpus).items())]
-    return ", ".join([*parts, processor.name, f"{threads} threads", f"{_gib(processor)} GiB"])
+    count = "1 thread" if threads == 1 else f"{threads} threads"
+    return ", ".join([*parts, processor.name, count, f"{_gib(processor)} GiB"])
 
 
 def _gib(processor: Processor) -> int:
