@@ -61,7 +61,7 @@ def advise(
     """What to try next: ranked, with the evidence, both sides and what to type. Nothing is trained."""
     check_limits(max_quality_loss)
     catalogue = Catalogue.load()
-    book = opened(ledger, there=True)
+    book = opened(ledger)
     try:
         subject = subject_of(book, name, catalogue, site)
         seen, arms = _seen(book, subject)

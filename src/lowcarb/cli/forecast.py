@@ -160,7 +160,7 @@ def _measured(catalogue: Catalogue, ledger: str | None, run: str, told: Probe | 
     """What a run of the ledger says, in place of a probe."""
     if told is not None:
         raise SettingError("run", run, "either --run or --probe, not both")
-    book = opened(ledger, there=True)
+    book = opened(ledger)
     try:
         return measured(book, run, catalogue)
     finally:

@@ -78,7 +78,7 @@ def export(
     if output is None and (json or format_ not in TEXT_FORMATS):
         raise SettingError("output", None, "a file, as stdout cannot take it: -o PATH")
     query = query_of(kind=kind, study=study, tags=tag, since=since, until=until, site=site, status=status, text=text)
-    book = opened(ledger, there=True)
+    book = opened(ledger)
     try:
         if output is None:
             with suppress(AttributeError, ValueError):

@@ -80,7 +80,7 @@ def report(
     catalogue = Catalogue.load()
     place = None if site is None else catalogue.site(site)
     said = _market(market, instrument)
-    book = opened(ledger, there=True)
+    book = opened(ledger)
     try:
         subject = _newest(book) if name is None else _study_of_file(name)
         if chosen in EXPORTS:
