@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,6 +21,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+POSTGRES = Path(__file__).parent / "contracts" / "postgres_server.py"
 _connect = socket.socket.connect
 
 
@@ -37,3 +40,29 @@ def _no_network(monkeypatch):
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("LOWCARB_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """URL of a PostgreSQL server that is this session's own."""
+    pytest.importorskip("psycopg")
+    spec = importlib.util.spec_from_file_location("postgres_server", POSTGRES)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with module.server() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres(postgres):
+    """The same, with an empty database."""
+    from sqlalchemy import create_engine, text  # noqa: PLC0415  # for the few tests that need it
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+
+    engine = create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    return postgres

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import threading
 from math import isnan
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
 
 from lowcarb.errors import LedgerError, SettingError
 from lowcarb.ledger import open_ledger
@@ -38,31 +34,6 @@ FOOTPRINT = {
     "energy_j": {"low": 1.0, "mid": 2.0, "high": 3.0, "basis": "measured"},
     "operational_g": {"low": 0.1, "mid": 0.2, "high": 0.3, "basis": "modelled"},
 }
-
-
-_spec = importlib.util.spec_from_file_location("postgres_server", Path(__file__).with_name("postgres_server.py"))
-postgres_server = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(postgres_server)
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """URL of a PostgreSQL server that is this session's own."""
-    pytest.importorskip("psycopg")
-    if postgres_server.programs() is None:
-        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
-    with postgres_server.server() as url:
-        yield url
-
-
-@pytest.fixture
-def empty_postgres(postgres):
-    """The same, with an empty database."""
-    engine = create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    return postgres
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

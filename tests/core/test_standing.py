@@ -210,9 +210,21 @@ def test_the_bound_is_students(freedom, bound):
 
 
 @given(st.floats(-20.0, 30.0), st.floats(0.0, 1.0), st.floats(0.0, 40.0), st.integers(2, 10))
-def test_a_chance_is_a_chance_and_falls_with_the_risk(change, risk, drop, seeds):
+def test_a_chance_is_one_and_a_risk_never_helps_a_stack_that_would_pass(change, risk, drop, seeds):
     confirmation = Confirmation(1.0, seeds, 1.0)
     seen = Standing((), 1.0, change, 1.0, 2.0, 2, failing=risk, drop=drop)
+    without = confirmation.chance(replace(seen, failing=0.0))
 
-    assert 0.0 <= confirmation.chance(seen) <= 1.0
-    assert seen.expected <= change
+    assert -1e-12 <= confirmation.chance(seen) <= 1.0 + 1e-12
+    if without >= 0.5:
+        assert confirmation.chance(seen) <= without + 1e-12
+
+
+def test_a_chance_is_the_sum_over_how_many_seeds_fail_by_hand():
+    """Two seeds, half of all trainings fail: a quarter with none, a half with one, a quarter with both."""
+    confirmation = Confirmation(1.0, 2, 1.0)
+    seen = Standing((), 1.0, 200.0, 1.0, 2.0, 2, failing=0.5, drop=400.0)
+
+    # None failing passes surely; one failing has a mean of 0 and a spread of hundreds; both failing lose 200.
+    assert confirmation.chance(replace(seen, failing=0.0)) == pytest.approx(1.0)
+    assert 0.25 <= confirmation.chance(seen) < 0.27

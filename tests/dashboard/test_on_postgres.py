@@ -38,7 +38,7 @@ PAGES = (
     "/", "/?order=energy&limit=3", "/?text=RUN", "/?status=failed&site=swe", "/runs.csv", "/runs.jsonl",
     f"/runs/{FIRST}", f"/runs/{FIRST}/report", f"/runs/{FIRST}/what-if", f"/compare?run={FIRST}&run={SECOND}",
     "/studies", "/study?id=mine", "/study/report?id=mine", "/totals", "/totals?by=study", "/totals?by=tag:project",
-    "/totals?by=month&since=2026-01-02", "/live.json", "/static/dashboard.css",
+    "/totals?by=month&since=2026-01-02", "/live.json", "/static/dashboard.css", "/static/shared.css",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -24,6 +25,8 @@ from lowcarb.dashboard.setup import Setup
 from lowcarb.errors import LowcarbError
 
 STATIC = Path(__file__).parent / "static"
+SHARED = ("palette.css", "figure.css")
+"""Styles that the page has in common with reports, which keep them."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _log = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ def make_app(setup: Setup) -> ASGIApp:
     routes: list[Route | Mount] = [Route(page.path, _page(page), methods=[page.method]) for page in pages.PAGES]
     routes += [Route(API + one.path, _api(one), methods=[one.method]) for one in api.ROUTES]
     routes += [Route(f"{API}/openapi.json", _document, methods=["GET"])]
+    routes += [Route("/static/shared.css", _shared_style, methods=["GET"])]
     routes += [Mount("/static", StaticFiles(directory=STATIC))]
     app = Starlette(
         routes=routes,
@@ -44,6 +48,13 @@ def make_app(setup: Setup) -> ASGIApp:
     app.router.redirect_slashes = False
     # Outermost, so that no answer leaves without its headers.
     return Guard(app, setup.access)
+
+
+def _shared_style(request: Request) -> Response:
+    del request
+    there = files("lowcarb.report") / "templates"
+    styles = [(there / name).read_text(encoding="utf-8") for name in SHARED]
+    return Response("\n".join(styles), media_type="text/css")
 
 
 def _page(page: pages.PageRoute) -> Endpoint:
